@@ -1,0 +1,137 @@
+import type { Kysely } from 'kysely'
+import { notFound, UploadError } from '../errors.ts'
+import type { ApiKey, Usage, Workspace } from '../uploads/records.ts'
+import { first, type Operation, query, rows } from './query.ts'
+import { toApiKey, toWorkspace } from './rows.ts'
+import type { Schema } from './schema.ts'
+
+/** Workspaces, their quotas and usage, and API keys. */
+export function accountOperations(db: Kysely<Schema>, defaultQuota: number | null, now: () => number) {
+  const texts = accountQueries(db)
+
+  function* ensureWorkspace(id: string): Operation<Workspace> {
+    yield* rows(texts.insertWorkspace, { id, at: now() })
+    const row = yield* first(texts.workspace, { id })
+    if (!row) throw new UploadError('internal', 'The workspace could not be written.')
+    return toWorkspace(row, defaultQuota)
+  }
+
+  return {
+    ensureWorkspace,
+
+    *workspace(id: string): Operation<Workspace | undefined> {
+      const row = yield* first(texts.workspace, { id })
+      return row && toWorkspace(row, defaultQuota)
+    },
+
+    *workspaces(): Operation<readonly Workspace[]> {
+      return (yield* rows(texts.workspaces, {})).map((row) => toWorkspace(row, defaultQuota))
+    },
+
+    *setQuota(id: string, bytes: number | null): Operation<Workspace> {
+      const row = yield* first(texts.setQuota, { id, bytes })
+      if (!row) throw notFound()
+      return toWorkspace(row, defaultQuota)
+    },
+
+    *createKey(key: Omit<ApiKey, 'revokedAt'>, digest: Uint8Array): Operation<ApiKey> {
+      yield* ensureWorkspace(key.workspaceId)
+      const row = yield* first(texts.insertKey, {
+        ...key,
+        scopes: JSON.stringify(key.scopes),
+        projects: key.projects === null ? null : JSON.stringify(key.projects),
+        digest,
+      })
+      if (!row) throw new UploadError('internal', 'The key could not be written.')
+      return toApiKey(row)
+    },
+
+    *keyByDigest(digest: Uint8Array): Operation<ApiKey | undefined> {
+      const row = yield* first(texts.keyByDigest, { digest })
+      return row && toApiKey(row)
+    },
+
+    *keys(): Operation<readonly ApiKey[]> {
+      return (yield* rows(texts.keys, {})).map(toApiKey)
+    },
+
+    *revokeKey(id: string): Operation<ApiKey> {
+      const row = yield* first(texts.revokeKey, { id, at: now() })
+      if (!row) throw notFound()
+      return toApiKey(row)
+    },
+
+    *usage(workspaceId: string, fromDay: string): Operation<Usage | undefined> {
+      const row = yield* first(texts.workspace, { id: workspaceId })
+      if (!row) return undefined
+      const counts = { pending: 0, receiving: 0, processing: 0, ready: 0, rejected: 0, expired: 0 }
+      for (const { state, uploads } of yield* rows(texts.counts, { id: workspaceId })) counts[state] = Number(uploads)
+      const days = yield* rows(texts.days, { id: workspaceId, from: fromDay })
+      return { workspace: toWorkspace(row, defaultQuota), counts, days }
+    },
+  }
+}
+
+function accountQueries(db: Kysely<Schema>) {
+  type KeyValues = Omit<ApiKey, 'revokedAt' | 'scopes' | 'projects'> & {
+    scopes: string
+    projects: string | null
+    digest: Uint8Array
+  }
+  return {
+    insertWorkspace: query<{ id: string; at: number }>()((p) =>
+      db
+        .insertInto('workspace')
+        .values({ id: p.id, quota: null, created_at: p.at })
+        .onConflict((conflict) => conflict.doNothing()),
+    ),
+    workspace: query<{ id: string }>()((p) => db.selectFrom('workspace').selectAll().where('id', '=', p.id)),
+    workspaces: query<object>()(() => db.selectFrom('workspace').selectAll().orderBy('id')),
+    setQuota: query<{ id: string; bytes: number | null }>()((p) =>
+      db.updateTable('workspace').set({ quota: p.bytes }).where('id', '=', p.id).returningAll(),
+    ),
+    insertKey: query<KeyValues>()((p) =>
+      db
+        .insertInto('api_key')
+        .values({
+          id: p.id,
+          workspace_id: p.workspaceId,
+          user_id: p.userId,
+          name: p.name,
+          digest: p.digest,
+          scopes: p.scopes,
+          projects: p.projects,
+          created_at: p.createdAt,
+          expires_at: p.expiresAt,
+          revoked_at: null,
+        })
+        .returningAll(),
+    ),
+    keyByDigest: query<{ digest: Uint8Array }>()((p) =>
+      db.selectFrom('api_key').selectAll().where('digest', '=', p.digest),
+    ),
+    keys: query<object>()(() => db.selectFrom('api_key').selectAll().orderBy('created_at')),
+    revokeKey: query<{ id: string; at: number }>()((p) =>
+      db
+        .updateTable('api_key')
+        .set((eb) => ({ revoked_at: eb.fn.coalesce('revoked_at', eb.val(p.at)) }))
+        .where('id', '=', p.id)
+        .returningAll(),
+    ),
+    counts: query<{ id: string }>()((p) =>
+      db
+        .selectFrom('upload')
+        .select(['state', (eb) => eb.fn.countAll<number>().as('uploads')])
+        .where('workspace_id', '=', p.id)
+        .groupBy('state'),
+    ),
+    days: query<{ id: string; from: string }>()((p) =>
+      db
+        .selectFrom('usage_day')
+        .select(['day', 'uploads', 'bytes'])
+        .where('workspace_id', '=', p.id)
+        .where('day', '>=', p.from)
+        .orderBy('day'),
+    ),
+  }
+}

@@ -1,0 +1,168 @@
+import { type Kysely, sql } from 'kysely'
+import type { Job } from '../uploads/records.ts'
+import type { Upload } from '../uploads/upload.ts'
+import { first, type Operation, query, rows } from './query.ts'
+import { toJob, toUpload } from './rows.ts'
+import type { Schema } from './schema.ts'
+
+/** Characters of a failure's message that are kept. */
+const errorLength = 500
+
+/** The outbox, and what the sweep looks for. */
+export function jobOperations(db: Kysely<Schema>, now: () => number) {
+  const texts = jobQueries(db)
+  return {
+    /** A claim moves `due` to the lease's end, so that the jobs of a dead worker come again by themselves. */
+    *claim(limit: number, leaseMs: number): Operation<readonly Job[]> {
+      const claimed = yield* rows(texts.claim, { now: now(), limit, lease: now() + leaseMs })
+      return claimed.map(toJob)
+    },
+    *done(number: number): Operation<void> {
+      yield* rows(texts.done, { number })
+    },
+    *failed(number: number, error: string, due: number | null): Operation<void> {
+      yield* rows(texts.failed, {
+        number,
+        error: error.slice(0, errorLength),
+        due: due ?? now(),
+        failedAt: due === null ? now() : null,
+      })
+    },
+    *jobs(): Operation<{ waiting: number; failed: readonly Job[] }> {
+      const waiting = yield* first(texts.waiting, {})
+      return { waiting: Number(waiting?.jobs ?? 0), failed: (yield* rows(texts.givenUp, {})).map(toJob) }
+    },
+    *retryJobs(job: number | 'all'): Operation<number> {
+      const values = { due: now(), number: job === 'all' ? -1 : job }
+      return (yield* rows(job === 'all' ? texts.retryAll : texts.retry, values)).length
+    },
+    *overdue(limit: number): Operation<readonly Upload[]> {
+      return (yield* rows(texts.overdue, { now: now(), limit })).map(toUpload)
+    },
+    *forget(before: number, limit: number): Operation<number> {
+      return (yield* rows(texts.forget, { before, limit })).length
+    },
+    *unknownKeys(keys: readonly string[]): Operation<readonly string[]> {
+      return (yield* rows(texts.unknownKeys, { keys: JSON.stringify(keys) })).map((row) => row.key)
+    },
+    *storedUploads(after: number, limit: number): Operation<readonly Upload[]> {
+      return (yield* rows(texts.storedUploads, { after, limit })).map(toUpload)
+    },
+    /** Uploads that were on their way in one request, which has gone: nobody can bring the rest. */
+    *interrupted(): Operation<readonly Upload[]> {
+      return (yield* rows(texts.interrupted, {})).map(toUpload)
+    },
+    *intents(): Operation<readonly string[]> {
+      return (yield* rows(texts.intents, {})).map((row) => row.object_key)
+    },
+    *allDue(): Operation<void> {
+      yield* rows(texts.allDue, { due: now() })
+    },
+  }
+}
+
+function jobQueries(db: Kysely<Schema>) {
+  return {
+    claim: query<{ now: number; limit: number; lease: number }>()((p) =>
+      db
+        .updateTable('job')
+        .set({ due: p.lease })
+        .where(
+          'number',
+          'in',
+          db
+            .selectFrom('job')
+            .select('number')
+            .where('failed_at', 'is', null)
+            .where('due', '<=', p.now)
+            .orderBy('due')
+            .limit(p.limit),
+        )
+        .returningAll(),
+    ),
+    done: query<{ number: number }>()((p) => db.deleteFrom('job').where('number', '=', p.number)),
+    failed: query<{ number: number; error: string; due: number; failedAt: number | null }>()((p) =>
+      db
+        .updateTable('job')
+        .set((eb) => ({ tries: eb('tries', '+', 1), error: p.error, due: p.due, failed_at: p.failedAt }))
+        .where('number', '=', p.number),
+    ),
+    waiting: query<object>()(() =>
+      db
+        .selectFrom('job')
+        .select((eb) => eb.fn.countAll<number>().as('jobs'))
+        .where('failed_at', 'is', null),
+    ),
+    givenUp: query<object>()(() => db.selectFrom('job').selectAll().where('failed_at', 'is not', null).orderBy('number')),
+    retry: query<{ number: number; due: number }>()((p) =>
+      db
+        .updateTable('job')
+        .set({ due: p.due, failed_at: null, tries: 0 })
+        .where('failed_at', 'is not', null)
+        .where('number', '=', p.number)
+        .returning('number'),
+    ),
+    retryAll: query<{ due: number }>()((p) =>
+      db
+        .updateTable('job')
+        .set({ due: p.due, failed_at: null, tries: 0 })
+        .where('failed_at', 'is not', null)
+        .returning('number'),
+    ),
+    overdue: query<{ now: number; limit: number }>()((p) =>
+      db
+        .selectFrom('upload')
+        .selectAll()
+        .where('expires_at', '<=', p.now)
+        .where('state', 'in', ['pending', 'receiving'])
+        .where(sql<boolean>`not exists (select 1 from object_intent i where i.upload_id = upload.id)`)
+        .limit(p.limit),
+    ),
+    forget: query<{ before: number; limit: number }>()((p) =>
+      db
+        .deleteFrom('upload')
+        .where(
+          'number',
+          'in',
+          db
+            .selectFrom('upload')
+            .select('number')
+            .where('state', 'in', ['rejected', 'expired'])
+            .where('updated_at', '<', p.before)
+            .limit(p.limit),
+        )
+        .returning('number'),
+    ),
+    unknownKeys: query<{ keys: string }>()((p) =>
+      db
+        .selectFrom(sql<{ value: string }>`json_each(${p.keys})`.as('k'))
+        .select('k.value as key')
+        .where(
+          sql<boolean>`not exists (select 1 from upload where object_key = k.value)
+            and not exists (select 1 from object_intent where object_key = k.value)
+            and not exists (select 1 from job where object_key = k.value)`,
+        ),
+    ),
+    storedUploads: query<{ after: number; limit: number }>()((p) =>
+      db
+        .selectFrom('upload')
+        .selectAll()
+        .where('number', '>', p.after)
+        .where('object_key', 'is not', null)
+        .orderBy('number')
+        .limit(p.limit),
+    ),
+    interrupted: query<object>()(() =>
+      db
+        .selectFrom('upload')
+        .selectAll()
+        .where('state', '=', 'receiving')
+        .where('object_key', 'is', null)
+        .where(sql<boolean>`id in (select upload_id from object_intent)`),
+    ),
+    intents: query<object>()(() => db.selectFrom('object_intent').select('object_key')),
+    allDue: query<{ due: number }>()((p) =>
+      db.updateTable('job').set({ due: p.due }).where('failed_at', 'is', null).where('due', '>', p.due),
+    ),
+  }
+}

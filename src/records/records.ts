@@ -1,0 +1,103 @@
+import type { Kysely } from 'kysely'
+import type { ListFilter, Page, Records } from '../uploads/records.ts'
+import type { Upload } from '../uploads/upload.ts'
+import { accountOperations } from './accounts.ts'
+import { auditOperations } from './audit.ts'
+import { jobOperations } from './jobs.ts'
+import { listOperations } from './lists.ts'
+import type { Operation } from './query.ts'
+import type { Schema } from './schema.ts'
+import { uploadOperations } from './uploads.ts'
+
+/** What a database must do for the operations of this folder. */
+export interface Driver {
+  /** Runs the operation in a transaction; resolves when it survives a power loss. */
+  submit<T>(operation: () => Operation<T>): Promise<T>
+  /** Runs an operation that only reads. */
+  read<T>(operation: () => Operation<T>): Promise<T>
+  check(): Promise<readonly string[]>
+  close(): Promise<void>
+}
+
+export interface RecordsOptions {
+  /** Bytes that a workspace without a quota of its own may use; `null`: no limit. */
+  readonly defaultQuota: number | null
+  readonly now?: () => number
+}
+
+/** Records on any database that Kysely writes for: the same operations, the same texts. */
+export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOptions): Records {
+  const now = options.now ?? Date.now
+  const accounts = accountOperations(db, options.defaultQuota, now)
+  const uploads = uploadOperations(db, options.defaultQuota, now)
+  const lists = listOperations(db)
+  const jobs = jobOperations(db, now)
+  const audits = auditOperations(db, now)
+  const { submit, read } = driver
+
+  async function list(filter: ListFilter): Promise<Page> {
+    const found: Upload[] = []
+    let next: string | null = filter.before ?? null
+    for (let windows = 0; windows < lists.windowsPerPage; windows++) {
+      const rest = { ...filter, limit: filter.limit - found.length }
+      const before = next ?? undefined
+      const page = await read(() => lists.step(rest, before))
+      found.push(...page.uploads)
+      next = page.next
+      if (next === null || found.length >= filter.limit) break
+      await new Promise(setImmediate)
+    }
+    return { uploads: found, next }
+  }
+
+  return {
+    ensureWorkspace: (id) => submit(() => accounts.ensureWorkspace(id)),
+    workspace: (id) => read(() => accounts.workspace(id)),
+    workspaces: () => read(() => accounts.workspaces()),
+    setQuota: (id, bytes) => submit(() => accounts.setQuota(id, bytes)),
+    createKey: (key, digest) => submit(() => accounts.createKey(key, digest)),
+    keyByDigest: (digest) => read(() => accounts.keyByDigest(digest)),
+    keys: () => read(() => accounts.keys()),
+    revokeKey: (id) => submit(() => accounts.revokeKey(id)),
+
+    create: (record) => submit(() => uploads.create(record)),
+    reserve: (id, bytes) => submit(() => uploads.reserve(id, bytes)),
+    unreserve: (id) => submit(() => uploads.unreserve(id)),
+    stage: (id, key) => submit(() => uploads.stage(id, key)),
+    stored: (id, bytes) => submit(() => uploads.stored(id, bytes)),
+    abandon: (key) => submit(() => uploads.abandon(key)),
+    transition: (id, change) => submit(() => uploads.transition(id, change)),
+    remove: (id, how) => submit(() => uploads.remove(id, how)),
+    get: (id) => read(() => uploads.get(id)),
+    list,
+    usage: (id, fromDay) => read(() => accounts.usage(id, fromDay)),
+
+    bind: (upload, project, mode) => submit(() => uploads.bind(upload, project, mode)),
+    unbind: (upload, project) => submit(() => uploads.unbind(upload, project)),
+    projectsOf: (id) => read(() => uploads.projectsOf(id)),
+
+    claim: (limit, leaseMs) => submit(() => jobs.claim(limit, leaseMs)),
+    done: (job) => submit(() => jobs.done(job)),
+    failed: (job, error, due) => submit(() => jobs.failed(job, error, due)),
+    jobs: () => read(() => jobs.jobs()),
+    retryJobs: (job) => submit(() => jobs.retryJobs(job)),
+
+    overdue: (limit) => read(() => jobs.overdue(limit)),
+    forget: (before, limit) => submit(() => jobs.forget(before, limit)),
+    recover: () =>
+      submit(function* () {
+        for (const upload of yield* jobs.interrupted())
+          yield* uploads.transition(upload.id, { from: ['receiving'], to: 'expired' })
+        for (const key of yield* jobs.intents()) yield* uploads.abandon(key)
+        yield* jobs.allDue()
+      }),
+    unknownKeys: (keys) => read(() => jobs.unknownKeys(keys)),
+    storedUploads: (after, limit) => read(() => jobs.storedUploads(after, limit)),
+    foldLedger: (before, limit) => submit(() => audits.foldLedger(before, limit)),
+    audit: async () => [...(await driver.check()), ...(await read(() => audits.audit()))],
+    check: async () => {
+      await read(() => accounts.workspace(''))
+    },
+    close: () => driver.close(),
+  }
+}

@@ -1,0 +1,76 @@
+import type { Generated } from 'kysely'
+import type { UploadState } from '../uploads/upload.ts'
+
+/** The tables as Kysely sees them; `migrations/` makes them. */
+export interface Schema {
+  workspace: { id: string; quota: number | null; used: Generated<number>; reserved: Generated<number>; created_at: number }
+  api_key: {
+    id: string
+    workspace_id: string
+    user_id: string
+    name: string
+    digest: Uint8Array
+    scopes: string
+    projects: string | null
+    created_at: number
+    expires_at: number | null
+    revoked_at: number | null
+  }
+  project: { workspace_id: string; id: string; created_at: number }
+  upload: UploadTable
+  binding: { workspace_id: string; project_id: string; upload_id: Uint8Array; held: number }
+  object_intent: { object_key: string; upload_id: Uint8Array; at: number }
+  ledger: {
+    number: Generated<number>
+    workspace_id: string
+    upload_id: Uint8Array | null
+    kind: LedgerKind
+    used: number
+    reserved: number
+    at: number
+  }
+  usage_day: { workspace_id: string; day: string; uploads: number; bytes: number }
+  job: {
+    number: Generated<number>
+    kind: string
+    upload_id: Uint8Array | null
+    object_key: string | null
+    payload: string
+    due: number
+    tries: Generated<number>
+    error: string | null
+    failed_at: number | null
+  }
+}
+
+export type LedgerKind = 'reservation' | 'storage_charge' | 'storage_release' | 'folded'
+
+export interface UploadTable {
+  number: Generated<number>
+  id: Uint8Array
+  workspace_id: string
+  project_id: string | null
+  user_id: string
+  batch_id: string | null
+  dialect: string
+  state: UploadState
+  category: string | null
+  filename: string
+  declared_type: string | null
+  declared_size: number | null
+  declared_checksum: string | null
+  content_type: string
+  size: number | null
+  received: number
+  reserved: number
+  object_key: string | null
+  sha256: Uint8Array | null
+  context: string | null
+  metadata: string
+  properties: string
+  extra: string
+  rejection: string | null
+  created_at: number
+  updated_at: number
+  expires_at: number | null
+}

@@ -1,0 +1,139 @@
+import Database from 'better-sqlite3'
+import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
+import type { Records } from '../uploads/records.ts'
+import { migrate } from './migrate.ts'
+import type { Operation } from './query.ts'
+import { recordsOn, type Driver, type RecordsOptions } from './records.ts'
+import type { Schema } from './schema.ts'
+
+/** Milliseconds that a statement waits for another process, such as the command line. */
+const busyTimeoutMs = 5_000
+/** Operations of one transaction at most, so that no answer waits for a long one. */
+const batchOperations = 256
+
+export interface SqliteOptions extends RecordsOptions {
+  /** Path of the database file; made when there is none. */
+  readonly path: string
+}
+
+/**
+ * Records in one SQLite file. `synchronous=FULL`: what is acknowledged survives a power loss; group commit makes that as fast as
+ * NORMAL (docs/decisions/003-group-commit.md).
+ *
+ * @throws {Error} when the file was written by a newer version of the program.
+ */
+export function sqliteRecords(options: SqliteOptions): Records {
+  const db = new Database(options.path, { timeout: busyTimeoutMs })
+  try {
+    db.pragma('journal_mode = WAL')
+    db.pragma('synchronous = FULL')
+    db.pragma('foreign_keys = ON')
+    db.pragma('cache_size = -65536')
+    db.pragma('temp_store = MEMORY')
+    db.pragma('journal_size_limit = 67108864')
+    migrate(db)
+  } catch (cause) {
+    db.close()
+    throw cause
+  }
+  const writer = new Kysely<Schema>({
+    dialect: {
+      createAdapter: () => new SqliteAdapter(),
+      createDriver: () => new DummyDriver(),
+      createIntrospector: (kysely) => new SqliteIntrospector(kysely),
+      createQueryCompiler: () => new SqliteQueryCompiler(),
+    },
+  })
+  return recordsOn(writer, sqliteDriver(db), options)
+}
+
+interface Waiting {
+  run(): void
+  settle(failure?: unknown): void
+}
+
+/**
+ * Group commit: every operation of one turn of the event loop goes into one transaction, each in a savepoint of its own, and is
+ * answered after the commit. Nothing is open between turns, so reads on the same connection see whole operations only.
+ */
+function sqliteDriver(db: Database.Database): Driver {
+  const statements = new Map<string, Database.Statement>()
+  let waiting: Waiting[] = []
+  let closed = false
+
+  function step<T>(operation: Operation<T>): T {
+    let result = operation.next([])
+    while (!result.done) {
+      const { sql, values } = result.value
+      let statement = statements.get(sql)
+      if (!statement) statements.set(sql, (statement = db.prepare(sql)))
+      let found: unknown[] = []
+      if (statement.reader) found = statement.all(values)
+      else statement.run(values)
+      result = operation.next(found)
+    }
+    return result.value
+  }
+
+  function flush(): void {
+    if (closed) return
+    const batch = waiting.slice(0, batchOperations)
+    waiting = waiting.slice(batchOperations)
+    if (waiting.length > 0) setImmediate(flush)
+    const failures = new Map<Waiting, unknown>()
+    try {
+      db.exec('BEGIN IMMEDIATE')
+      for (const one of batch) {
+        db.exec('SAVEPOINT one')
+        try {
+          one.run()
+          db.exec('RELEASE one')
+        } catch (failure) {
+          failures.set(one, failure)
+          db.exec('ROLLBACK TO one')
+          db.exec('RELEASE one')
+        }
+      }
+      db.exec('COMMIT')
+    } catch (failure) {
+      if (db.inTransaction) db.exec('ROLLBACK')
+      for (const one of batch) one.settle(failure)
+      return
+    }
+    for (const one of batch) failures.has(one) ? one.settle(failures.get(one)) : one.settle()
+  }
+
+  return {
+    submit<T>(operation: () => Operation<T>): Promise<T> {
+      return new Promise<T>((resolve, reject) => {
+        if (closed) return reject(new Error('The records are closed.'))
+        let result: { value: T } | undefined
+        waiting.push({
+          run() {
+            result = { value: step(operation()) }
+          },
+          settle(failure) {
+            if (failure === undefined && result) resolve(result.value)
+            else reject(failure instanceof Error ? failure : new Error(String(failure)))
+          },
+        })
+        if (waiting.length === 1) setImmediate(flush)
+      })
+    },
+
+    read: async (operation) => step(operation()),
+
+    async check() {
+      const answers = db.pragma('quick_check(10)', { simple: false })
+      const lines = Array.isArray(answers) ? answers.map((row: { quick_check?: string }) => row.quick_check ?? '') : []
+      return lines.filter((line) => line !== 'ok').map((line) => `The database file is damaged: ${line}`)
+    },
+
+    async close() {
+      while (waiting.length > 0) flush()
+      closed = true
+      db.pragma('optimize')
+      db.close()
+    },
+  }
+}

@@ -1,0 +1,368 @@
+import { type Kysely, sql } from 'kysely'
+import { notFound, UploadError } from '../errors.ts'
+import type { NewJob, NewRecord, StoredBytes, Transition } from '../uploads/records.ts'
+import type { Patch, Upload } from '../uploads/upload.ts'
+import { first, type Operation, query, rows } from './query.ts'
+import { idBytes, jobColumns, toUpload } from './rows.ts'
+import type { LedgerKind, Schema, UploadTable } from './schema.ts'
+import type { Selectable } from 'kysely'
+
+type Row = Selectable<UploadTable>
+const unfinished: readonly Upload['state'][] = ['pending', 'receiving', 'processing']
+
+/** Milliseconds of a day. */
+const dayMs = 86_400_000
+
+/**
+ * What happens to one upload. Every change of `workspace.used` or `workspace.reserved` goes through `count`, which writes the
+ * ledger beside it: counters, rows and ledger cannot part.
+ */
+export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null, now: () => number) {
+  const texts = uploadQueries(db)
+
+  function* count(row: Row, kind: LedgerKind, used: number, reserved: number, guarded: boolean): Operation<void> {
+    if (used === 0 && reserved === 0) return
+    const values = { id: row.workspace_id, used, reserved, noLimit: Number.MAX_SAFE_INTEGER, limit: defaultQuota }
+    const grown = yield* first(guarded ? texts.countWithinQuota : texts.count, values)
+    if (!grown) {
+      const workspace = yield* first(texts.workspace, { id: row.workspace_id })
+      const limit = workspace?.quota ?? defaultQuota ?? Number.MAX_SAFE_INTEGER
+      const left = Math.max(0, limit - (workspace?.used ?? 0) - (workspace?.reserved ?? 0))
+      throw new UploadError('quota_exceeded', `The workspace's storage quota has ${left} bytes left.`, {
+        facts: { bytes_left: left },
+      })
+    }
+    yield* rows(texts.insertLedger, { workspace: row.workspace_id, upload: row.id, kind, used, reserved, at: now() })
+  }
+
+  function* addJobs(jobs: readonly NewJob[]): Operation<void> {
+    for (const job of jobs) yield* rows(texts.insertJob, jobColumns(job, now()))
+  }
+
+  function* load(id: string, from?: readonly Upload['state'][]): Operation<Row> {
+    const row = yield* first(texts.get, { id: idBytes(id) })
+    if (!row) throw notFound()
+    if (from && !from.includes(row.state)) throw wrongState(row.state)
+    return row
+  }
+
+  function* holdProject(workspaceId: string, projectId: string, mode: 'open' | 'registered'): Operation<void> {
+    if (mode === 'open') yield* rows(texts.insertProject, { workspace: workspaceId, id: projectId, at: now() })
+    else if (!(yield* first(texts.project, { workspace: workspaceId, id: projectId })))
+      throw new UploadError('project_forbidden', 'There is no such project in this workspace.')
+  }
+
+  return {
+    *create(record: NewRecord): Operation<Upload> {
+      if (record.projectId !== null) yield* holdProject(record.workspaceId, record.projectId, record.projectMode)
+      const row = yield* first(texts.insertUpload, uploadColumns(record))
+      if (!row) throw new UploadError('internal', 'The record could not be written.')
+      yield* count(row, 'reservation', 0, record.reserve, true)
+      if (record.projectId !== null)
+        yield* rows(texts.bind, {
+          workspace: row.workspace_id,
+          project: record.projectId,
+          upload: row.id,
+          held: record.dialect === 'raw' ? 1 : 0,
+        })
+      if (record.stagedKey !== null)
+        yield* rows(texts.insertIntent, { key: record.stagedKey, upload: row.id, at: now() })
+      return toUpload(row)
+    },
+
+    *reserve(id: string, bytes: number): Operation<void> {
+      const row = yield* load(id, unfinished)
+      if (bytes <= row.reserved) return
+      yield* count(row, 'reservation', 0, bytes - row.reserved, true)
+      yield* rows(texts.setReserved, { id: row.id, reserved: bytes })
+    },
+
+    *unreserve(id: string): Operation<void> {
+      const row = yield* first(texts.get, { id: idBytes(id) })
+      if (!row || !unfinished.includes(row.state)) return
+      const wanted = Math.min(row.reserved, Math.max(row.declared_size ?? 0, row.received))
+      yield* count(row, 'reservation', 0, wanted - row.reserved, false)
+      yield* rows(texts.setReserved, { id: row.id, reserved: wanted })
+    },
+
+    *stage(id: string, key: string): Operation<Upload> {
+      const row = yield* load(id, ['pending', 'receiving'])
+      yield* rows(texts.insertIntent, { key, upload: row.id, at: now() })
+      return toUpload(row)
+    },
+
+    *stored(id: string, bytes: StoredBytes): Operation<Upload> {
+      const row = yield* load(id, ['pending', 'receiving'])
+      yield* rows(texts.deleteIntent, { key: bytes.key })
+      if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])
+      // Without the quota plugin nothing is held, and nothing may be asked of the quota here either.
+      const held = row.reserved === 0 ? 0 : bytes.size
+      yield* count(row, 'reservation', 0, held - row.reserved, true)
+      yield* addJobs(bytes.jobs)
+      return yield* write(row, {
+        state: bytes.to,
+        reserved: held,
+        object_key: bytes.key,
+        size: bytes.size,
+        received: bytes.size,
+        sha256: Buffer.from(bytes.sha256, 'hex'),
+        expires_at: bytes.expiresAt,
+        ...patched(row, bytes.patch),
+      })
+    },
+
+    *abandon(key: string): Operation<void> {
+      yield* rows(texts.deleteIntent, { key })
+      yield* addJobs([{ kind: 'delete-object', key }])
+    },
+
+    *transition(id: string, change: Transition): Operation<Upload> {
+      const row = yield* load(id, change.from)
+      const next: Partial<Row> = { state: change.to, ...patched(row, change.patch ?? {}) }
+      if (change.context) next.context = JSON.stringify(change.context)
+      if (change.expiresAt !== undefined) next.expires_at = change.expiresAt
+      if (change.to === 'ready') {
+        yield* count(row, 'storage_charge', row.size ?? 0, -row.reserved, false)
+        const day = new Date(now()).toISOString().slice(0, 10)
+        yield* rows(texts.addDay, { workspace: row.workspace_id, day, bytes: row.size ?? 0 })
+        Object.assign(next, { reserved: 0, expires_at: null })
+      }
+      if (change.to === 'rejected' || change.to === 'expired') {
+        yield* count(row, 'reservation', 0, -row.reserved, false)
+        if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])
+        Object.assign(next, { reserved: 0, object_key: null, expires_at: null })
+        if (change.rejection)
+          next.rejection = JSON.stringify({ code: change.rejection.code, message: change.rejection.message })
+      }
+      if (row.state === 'processing') yield* rows(texts.deleteVerdicts, { id: row.id })
+      yield* addJobs(change.jobs ?? [])
+      return yield* write(row, next)
+    },
+
+    *remove(id: string, options: { jobs: (upload: Upload) => readonly NewJob[]; force?: boolean }): Operation<void> {
+      const row = yield* load(id)
+      if (!options.force && (yield* first(texts.heldBy, { id: row.id })))
+        throw new UploadError('asset_referenced', 'A project still holds this asset: unbind it there first.')
+      const charged = row.state === 'ready' ? (row.size ?? 0) : 0
+      yield* count(row, charged > 0 ? 'storage_release' : 'reservation', -charged, -row.reserved, false)
+      yield* rows(texts.deleteJobs, { id: row.id })
+      yield* rows(texts.deleteUpload, { id: row.id })
+      if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])
+      yield* addJobs(options.jobs(toUpload(row)))
+    },
+
+    *get(id: string): Operation<Upload | undefined> {
+      const row = yield* first(texts.get, { id: idBytes(id) })
+      return row && toUpload(row)
+    },
+
+    *bind(upload: Upload, projectId: string, mode: 'open' | 'registered'): Operation<void> {
+      const row = yield* load(upload.id)
+      yield* holdProject(row.workspace_id, projectId, mode)
+      yield* rows(texts.bind, { workspace: row.workspace_id, project: projectId, upload: row.id, held: 1 })
+    },
+
+    *unbind(upload: Upload, projectId: string): Operation<boolean> {
+      const values = { workspace: upload.workspaceId, project: projectId, upload: idBytes(upload.id) }
+      return (yield* first(texts.unbind, values)) !== undefined
+    },
+
+    *projectsOf(uploadId: string): Operation<readonly string[]> {
+      return (yield* rows(texts.projectsOf, { id: idBytes(uploadId) })).map((row) => row.project_id)
+    },
+  }
+
+  function* write(row: Row, change: Partial<Row>): Operation<Upload> {
+    const next = { ...row, ...change, updated_at: now() }
+    yield* rows(texts.update, next)
+    return toUpload(next)
+  }
+}
+
+const wrongState = (state: string): UploadError =>
+  new UploadError('upload_state_conflict', `The upload is ${state}: this cannot be done now.`)
+
+/** Merges what plugins found; `content_type` has a column of its own because lists filter by it. */
+function patched(row: Row, patch: Patch): Partial<Row> {
+  const properties = { ...JSON.parse(row.properties), ...patch.properties }
+  const extra = { ...JSON.parse(row.extra), ...patch.extra }
+  return {
+    content_type: properties.contentType,
+    properties: JSON.stringify(properties),
+    extra: JSON.stringify(extra),
+  }
+}
+
+function uploadColumns(record: NewRecord) {
+  return {
+    id: idBytes(record.id),
+    workspace_id: record.workspaceId,
+    project_id: record.projectId,
+    user_id: record.userId,
+    dialect: record.dialect,
+    state: record.state,
+    category: record.category,
+    filename: record.filename,
+    declared_type: record.declaredType,
+    declared_size: record.declaredSize,
+    declared_checksum: record.declaredChecksum === null ? null : JSON.stringify(record.declaredChecksum),
+    content_type: record.properties.contentType,
+    reserved: record.reserve,
+    context: record.context === null ? null : JSON.stringify(record.context),
+    metadata: JSON.stringify(record.metadata),
+    properties: JSON.stringify(record.properties),
+    extra: JSON.stringify(record.extra),
+    created_at: record.createdAt,
+    updated_at: record.createdAt,
+    expires_at: record.expiresAt,
+  }
+}
+
+function uploadQueries(db: Kysely<Schema>) {
+  type Change = { id: string; used: number; reserved: number; noLimit: number; limit: number | null }
+  const countBy = (p: Change) =>
+    db
+      .updateTable('workspace')
+      .set((eb) => ({ used: eb('used', '+', p.used), reserved: eb('reserved', '+', p.reserved) }))
+      .where('id', '=', p.id)
+      .returning('id')
+  return {
+    count: query<Change>()(countBy),
+    countWithinQuota: query<Change>()((p) =>
+      countBy(p).where(
+        sql<boolean>`(${p.reserved} <= 0 or used + reserved + ${p.reserved} <= coalesce(quota, ${p.limit}, ${p.noLimit}))`,
+      ),
+    ),
+    workspace: query<{ id: string }>()((p) => db.selectFrom('workspace').selectAll().where('id', '=', p.id)),
+    insertLedger: query<{ workspace: string; upload: Uint8Array; kind: LedgerKind; used: number; reserved: number; at: number }>()(
+      (p) =>
+        db.insertInto('ledger').values({
+          workspace_id: p.workspace,
+          upload_id: p.upload,
+          kind: p.kind,
+          used: p.used,
+          reserved: p.reserved,
+          at: p.at,
+        }),
+    ),
+    addDay: query<{ workspace: string; day: string; bytes: number }>()((p) =>
+      db
+        .insertInto('usage_day')
+        .values({ workspace_id: p.workspace, day: p.day, uploads: 1, bytes: p.bytes })
+        .onConflict((conflict) =>
+          conflict.columns(['workspace_id', 'day']).doUpdateSet((eb) => ({
+            uploads: eb('usage_day.uploads', '+', 1),
+            bytes: eb('usage_day.bytes', '+', eb.ref('excluded.bytes')),
+          })),
+        ),
+    ),
+    insertJob: query<ReturnType<typeof jobColumns>>()((p) =>
+      db.insertInto('job').values({
+        kind: p.kind,
+        upload_id: p.uploadId,
+        object_key: p.objectKey,
+        payload: p.payload,
+        due: p.due,
+        error: null,
+        failed_at: null,
+      }),
+    ),
+    deleteVerdicts: query<{ id: Uint8Array }>()((p) =>
+      db.deleteFrom('job').where('upload_id', '=', p.id).where('kind', '=', 'verdict'),
+    ),
+    deleteJobs: query<{ id: Uint8Array }>()((p) => db.deleteFrom('job').where('upload_id', '=', p.id)),
+    get: query<{ id: Uint8Array }>()((p) => db.selectFrom('upload').selectAll().where('id', '=', p.id)),
+    insertUpload: query<ReturnType<typeof uploadColumns>>()((p) =>
+      db
+        .insertInto('upload')
+        .values({
+          id: p.id,
+          workspace_id: p.workspace_id,
+          project_id: p.project_id,
+          user_id: p.user_id,
+          batch_id: null,
+          dialect: p.dialect,
+          state: p.state,
+          category: p.category,
+          filename: p.filename,
+          declared_type: p.declared_type,
+          declared_size: p.declared_size,
+          declared_checksum: p.declared_checksum,
+          content_type: p.content_type,
+          size: null,
+          received: 0,
+          reserved: p.reserved,
+          object_key: null,
+          sha256: null,
+          context: p.context,
+          metadata: p.metadata,
+          properties: p.properties,
+          extra: p.extra,
+          rejection: null,
+          created_at: p.created_at,
+          updated_at: p.updated_at,
+          expires_at: p.expires_at,
+        })
+        .returningAll(),
+    ),
+    update: query<Row>()((p) =>
+      db
+        .updateTable('upload')
+        .set({
+          state: p.state,
+          content_type: p.content_type,
+          size: p.size,
+          received: p.received,
+          reserved: p.reserved,
+          object_key: p.object_key,
+          sha256: p.sha256,
+          context: p.context,
+          properties: p.properties,
+          extra: p.extra,
+          rejection: p.rejection,
+          updated_at: p.updated_at,
+          expires_at: p.expires_at,
+        })
+        .where('id', '=', p.id),
+    ),
+    setReserved: query<{ id: Uint8Array; reserved: number }>()((p) =>
+      db.updateTable('upload').set({ reserved: p.reserved }).where('id', '=', p.id),
+    ),
+    deleteUpload: query<{ id: Uint8Array }>()((p) => db.deleteFrom('upload').where('id', '=', p.id)),
+    insertIntent: query<{ key: string; upload: Uint8Array; at: number }>()((p) =>
+      db.insertInto('object_intent').values({ object_key: p.key, upload_id: p.upload, at: p.at }),
+    ),
+    deleteIntent: query<{ key: string }>()((p) => db.deleteFrom('object_intent').where('object_key', '=', p.key)),
+    project: query<{ workspace: string; id: string }>()((p) =>
+      db.selectFrom('project').select('id').where('workspace_id', '=', p.workspace).where('id', '=', p.id),
+    ),
+    insertProject: query<{ workspace: string; id: string; at: number }>()((p) =>
+      db
+        .insertInto('project')
+        .values({ workspace_id: p.workspace, id: p.id, created_at: p.at })
+        .onConflict((conflict) => conflict.doNothing()),
+    ),
+    bind: query<{ workspace: string; project: string; upload: Uint8Array; held: number }>()((p) =>
+      db
+        .insertInto('binding')
+        .values({ workspace_id: p.workspace, project_id: p.project, upload_id: p.upload, held: p.held })
+        .onConflict((conflict) =>
+          conflict.columns(['workspace_id', 'project_id', 'upload_id']).doUpdateSet({ held: 1 }),
+        ),
+    ),
+    unbind: query<{ workspace: string; project: string; upload: Uint8Array }>()((p) =>
+      db
+        .deleteFrom('binding')
+        .where('workspace_id', '=', p.workspace)
+        .where('project_id', '=', p.project)
+        .where('upload_id', '=', p.upload)
+        .returning('upload_id'),
+    ),
+    heldBy: query<{ id: Uint8Array }>()((p) =>
+      db.selectFrom('binding').select('project_id').where('upload_id', '=', p.id).where('held', '=', 1).limit(1),
+    ),
+    projectsOf: query<{ id: Uint8Array }>()((p) =>
+      db.selectFrom('binding').select('project_id').where('upload_id', '=', p.id),
+    ),
+  }
+}

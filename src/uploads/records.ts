@@ -1,0 +1,204 @@
+import type { Patch, Upload, UploadState, NewUpload } from './upload.ts'
+import type { Rejection } from '../errors.ts'
+
+export interface Workspace {
+  readonly id: string
+  /** Bytes; `null`: the installation's default. */
+  readonly quota: number | null
+  /** Bytes that may be used in the end: its own quota or the default; `null`: no limit. */
+  readonly limit: number | null
+  /** Bytes of `ready` uploads. */
+  readonly used: number
+  /** Bytes that unfinished uploads hold. */
+  readonly reserved: number
+  readonly createdAt: number
+}
+
+export type Scope = 'uploads:read' | 'uploads:write'
+
+export interface ApiKey {
+  readonly id: string
+  readonly workspaceId: string
+  readonly userId: string
+  readonly name: string
+  readonly scopes: readonly Scope[]
+  /** `null`: every project of the workspace. */
+  readonly projects: readonly string[] | null
+  readonly createdAt: number
+  readonly expiresAt: number | null
+  readonly revokedAt: number | null
+}
+
+/** Work to be done after the transaction that wrote it, at least once. */
+export type NewJob =
+  | { readonly kind: 'delete-object'; readonly key: string }
+  | { readonly kind: 'verdict'; readonly uploadId: string; readonly due: number }
+  | { readonly kind: 'after-finish'; readonly uploadId: string; readonly plugin: string }
+  | { readonly kind: 'after-terminate'; readonly upload: Upload; readonly plugin: string }
+
+export type JobWork = NewJob extends infer J ? (J extends { due: number } ? Omit<J, 'due'> : J) : never
+
+export interface Job {
+  readonly number: number
+  readonly work: JobWork
+  /** Times that it was tried before. */
+  readonly tries: number
+  readonly due: number
+  /** Message of the last failure. */
+  readonly error: string | null
+  /** Set when the worker has given up; an operator may retry it. */
+  readonly failedAt: number | null
+}
+
+export interface NewRecord extends NewUpload {
+  readonly id: string
+  readonly workspaceId: string
+  readonly userId: string
+  readonly state: 'pending' | 'receiving'
+  readonly properties: Upload['properties']
+  readonly extra: Upload['extra']
+  /** Bytes of quota to hold; 0 asks nothing of the quota. */
+  readonly reserve: number
+  /** Key under which the bytes are about to be written. */
+  readonly stagedKey: string | null
+  readonly expiresAt: number | null
+  readonly createdAt: number
+  /** `registered`: an unknown project is refused. */
+  readonly projectMode: 'open' | 'registered'
+}
+
+/** The bytes of an upload are complete in the store and durable. */
+export interface StoredBytes {
+  readonly key: string
+  readonly size: number
+  readonly sha256: string
+  readonly patch: Patch
+  readonly to: 'receiving' | 'processing'
+  readonly expiresAt: number | null
+  readonly jobs: readonly NewJob[]
+}
+
+export interface Transition {
+  readonly from: readonly UploadState[]
+  readonly to: UploadState
+  readonly patch?: Patch
+  readonly context?: Upload['context']
+  readonly rejection?: Rejection
+  readonly jobs?: readonly NewJob[]
+  readonly expiresAt?: number | null
+}
+
+export interface ListFilter {
+  readonly workspaceId: string
+  readonly states?: readonly UploadState[]
+  readonly category?: string
+  readonly projectId?: string
+  /** Exact, or with a trailing `/*`. */
+  readonly contentType?: string
+  readonly createdAfter?: number
+  /** Only uploads of these projects or of none. */
+  readonly onlyProjects?: readonly string[]
+  /** Id of the last upload of the page before. */
+  readonly before?: string
+  readonly limit: number
+}
+
+export interface Page {
+  readonly uploads: readonly Upload[]
+  /** Where the next page starts; `null` at the end. A page may be short and still have a next one. */
+  readonly next: string | null
+}
+
+export interface UsageDay {
+  /** `2026-11-21`, UTC. */
+  readonly day: string
+  readonly uploads: number
+  readonly bytes: number
+}
+
+export interface Usage {
+  readonly workspace: Workspace
+  readonly counts: Readonly<Record<UploadState, number>>
+  readonly days: readonly UsageDay[]
+}
+
+/** A breach of an invariant, in a sentence. */
+export type Finding = string
+
+/**
+ * The records: whole operations, each of which is one transaction. A promise resolves when its transaction survives a power loss.
+ * State changes write the ledger and the follow-up jobs with them. Changes that find another state than they ask for reject with
+ * `upload_state_conflict`, those that find no upload with `not_found`.
+ */
+export interface Records {
+  /** The workspace, made when there is none. */
+  ensureWorkspace(id: string): Promise<Workspace>
+  workspace(id: string): Promise<Workspace | undefined>
+  workspaces(): Promise<readonly Workspace[]>
+  /** @throws {UploadError} `not_found` */
+  setQuota(id: string, bytes: number | null): Promise<Workspace>
+
+  /** Makes the workspace when there is none. `digest`: SHA-256 of the key, 32 bytes. */
+  createKey(key: Omit<ApiKey, 'revokedAt'>, digest: Uint8Array): Promise<ApiKey>
+  keyByDigest(digest: Uint8Array): Promise<ApiKey | undefined>
+  keys(): Promise<readonly ApiKey[]>
+  /** @throws {UploadError} `not_found` */
+  revokeKey(id: string): Promise<ApiKey>
+
+  /** @throws {UploadError} `quota_exceeded`, `project_forbidden` */
+  create(record: NewRecord): Promise<Upload>
+  /** Makes an unfinished upload hold at least `bytes` of quota. @throws {UploadError} `quota_exceeded` */
+  reserve(id: string, bytes: number): Promise<void>
+  /** Gives back what an unfinished upload holds beyond what was declared or has come. */
+  unreserve(id: string): Promise<void>
+  /** Notes the key of another attempt to bring the bytes of a `pending` or `receiving` upload. */
+  stage(id: string, key: string): Promise<Upload>
+  /** Bytes under a staged key are complete; those of an earlier attempt go. @throws {UploadError} `quota_exceeded` */
+  stored(id: string, bytes: StoredBytes): Promise<Upload>
+  /** A staged key will not be used: whatever is under it goes. */
+  abandon(key: string): Promise<void>
+  transition(id: string, change: Transition): Promise<Upload>
+  /**
+   * Removes the upload, gives back its bytes and leaves a job that removes the object.
+   *
+   * @throws {UploadError} `asset_referenced` while a project holds it, unless `force`.
+   */
+  remove(id: string, options: { readonly jobs: (upload: Upload) => readonly NewJob[]; readonly force?: boolean }): Promise<void>
+  get(id: string): Promise<Upload | undefined>
+  list(filter: ListFilter): Promise<Page>
+  usage(workspaceId: string, fromDay: string): Promise<Usage | undefined>
+
+  /** Binds an upload to a project; again changes nothing. @throws {UploadError} `project_forbidden` */
+  bind(upload: Upload, projectId: string, mode: 'open' | 'registered'): Promise<void>
+  /** Whether there was such a binding. */
+  unbind(upload: Upload, projectId: string): Promise<boolean>
+  projectsOf(uploadId: string): Promise<readonly string[]>
+
+  /** Jobs that are due, each for `leaseMs`: those that are neither done nor failed by then come again. */
+  claim(limit: number, leaseMs: number): Promise<readonly Job[]>
+  done(job: number): Promise<void>
+  /** Tries again at `due`; `null`: gives up. */
+  failed(job: number, error: string, due: number | null): Promise<void>
+  /** Jobs that were given up, and how many wait. */
+  jobs(): Promise<{ readonly waiting: number; readonly failed: readonly Job[] }>
+  /** Makes given-up jobs due again; returns how many. */
+  retryJobs(job: number | 'all'): Promise<number>
+
+  /** Unfinished uploads whose time is over and to which no bytes are on their way. */
+  overdue(limit: number): Promise<readonly Upload[]>
+  /** Forgets `rejected` and `expired` records that have not changed since `before`; returns how many. */
+  forget(before: number, limit: number): Promise<number>
+  /** After a crash: nothing is on its way any more. Staged keys become deletions, uploads that cannot go on `expired`, jobs due. */
+  recover(): Promise<void>
+  /** Those of the keys of which no record, intent or job knows. */
+  unknownKeys(keys: readonly string[]): Promise<readonly string[]>
+  /** Uploads with bytes in the store, by number. */
+  storedUploads(afterNumber: number, limit: number): Promise<readonly Upload[]>
+  /** Folds ledger rows older than `before` into one row a workspace; returns how many went. */
+  foldLedger(before: number, limit: number): Promise<number>
+  /** Compares counters, rows and ledger of every workspace, and the file's own consistency. */
+  audit(): Promise<readonly Finding[]>
+  /** Whether the records answer. */
+  check(): Promise<void>
+  close(): Promise<void>
+}
