@@ -8,9 +8,11 @@ export class ConfigError extends Error {
 
 /** One line, whatever it came from: control and invisible characters are written out. */
 export const oneLine = (text: string, most = messageCharacters): string => {
-  const characters = [...text.toWellFormed()]
-  const cut = characters.length > most ? `${characters.slice(0, most).join('')}…` : text.toWellFormed()
-  return cut.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
+  const visible = text.replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  )
+  return (visible.length > most ? `${visible.slice(0, most)}…` : visible).toWellFormed()
 }
 
 const hidden = (secret: string): string => `(hidden, ${secret.length} characters)`
@@ -19,7 +21,10 @@ const hidden = (secret: string): string => `(hidden, ${secret.length} characters
 const hidePassword = (text: string): string =>
   text
     .replace(/(password\s*=\s*)('[^']*'|[^\s&]+)/gi, (_, name: string, password: string) => name + hidden(password))
-    .replace(/^((?:[a-z][a-z0-9+.-]*:\/+)?[^:]*):(.*)@/is, (_, user: string, password: string) => `${user}:${hidden(password)}@`)
+    .replace(
+      /^((?:[a-z][a-z0-9+.-]*:\/+)?[^:]*):(.*)@/is,
+      (_, user: string, password: string) => `${user}:${hidden(password)}@`,
+    )
 
 /** What the operator wrote, fit for a message. */
 export function describeValue(value: unknown, secret = false): string {
@@ -33,7 +38,7 @@ export function describeValue(value: unknown, secret = false): string {
 
 /** The known name that a misspelled one may have meant. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
-  const furthest = Math.max(1, Math.floor(name.length / 3))
+  const furthest = Math.min(3, Math.floor(name.length / 2)) // two letters swapped are two edits
   const ranked = known.map((candidate) => ({ candidate, edits: distance(name.toLowerCase(), candidate.toLowerCase()) }))
   return ranked.filter(({ edits }) => edits <= furthest).toSorted((a, b) => a.edits - b.edits)[0]?.candidate
 }
@@ -41,7 +46,7 @@ export function nearest(name: string, known: readonly string[]): string | undefi
 /** Letters to insert, drop or change (Levenshtein). */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, column) => column)
-  for (const [index, letter] of [...a].entries()) {
+  for (const [index, letter] of a.split('').entries()) {
     const next = [index + 1]
     for (let column = 1; column <= b.length; column++) {
       const changed = (row[column - 1] ?? 0) + (letter === b[column - 1] ? 0 : 1)

@@ -12,7 +12,9 @@ const shape = z.looseObject({
   requires: z.optional(z.array(z.string())),
   onFailure: z.optional(z.enum(['fail', 'skip'])),
   timeoutMs: z.optional(z.number().min(1).max(longestHookMs)),
-  inspect: z.optional(z.looseObject({ bytes: z.int().min(1), handler: z.custom((value) => typeof value === 'function') })),
+  inspect: z.optional(
+    z.looseObject({ bytes: z.int().min(1), handler: z.custom((value) => typeof value === 'function') }),
+  ),
   accepts: hook,
   setup: hook,
   beforeCreate: hook,
@@ -25,7 +27,8 @@ const shape = z.looseObject({
 
 /** Checks a plugin and keeps the object itself: it may be an instance with state. */
 export const pluginType = z.custom<Plugin>().superRefine((plugin, ctx) => {
-  for (const { path, message } of shape.safeParse(plugin).error?.issues ?? []) ctx.addIssue({ code: 'custom', path, message })
+  for (const { path, message } of shape.safeParse(plugin).error?.issues ?? [])
+    ctx.addIssue({ code: 'custom', path, message })
 })
 
 /** What runs when the configuration names no plugins. Loaded only then: the media parsers are large. */
@@ -63,7 +66,9 @@ export function checkPlugins(plugins: readonly Plugin[]): void {
 }
 
 function missing(plugins: readonly Plugin[], name: string, property: string): string {
-  const provider = plugins.find((plugin) => plugin.name !== name && plugin.provides?.some((provided) => provided === property))
+  const provider = plugins.find(
+    (plugin) => plugin.name !== name && plugin.provides?.some((provided) => provided === property),
+  )
   const remedy = provider ? `list "${provider.name}" before "${name}"` : 'no plugin in the list does'
   return `plugins: "${name}" requires ${property}, which an earlier plugin must provide; ${remedy}.`
 }

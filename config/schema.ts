@@ -1,67 +1,208 @@
 import { z } from 'zod'
-import type { Plugin } from '../src/plugin.ts'
+import { absent, listOptions, type Option, oneOf, option, parsed, path, seconds, size, whole } from './option.ts'
 import { pluginType } from './plugins.ts'
 import * as values from './values.ts'
 
-const day = 86_400 // seconds
+const hour = 3600 // seconds
+const day = 24 * hour
 
-/** What a reader of the documentation and of an error line needs to know about one option. */
-export interface OptionFacts {
-  readonly meaning: string
-  /** Unit and bounds; ends the sentence "it takes …". */
-  readonly takes: string
-  /** As the documentation shows it. */
-  readonly fallback: string
-  /** The environment variable that overrides the option, and how its text becomes a value of it. */
-  readonly variable?: string
-  readonly read?: (text: string) => unknown
-  /** A message never shows what was given. */
-  readonly secret?: boolean
-}
-
-const facts = z.registry<OptionFacts>()
-
-interface Kind<T extends z.ZodType> {
-  readonly type: T
-  readonly takes: string
-  readonly read?: (text: string) => unknown
-}
-type Wording = Pick<OptionFacts, 'meaning' | 'variable' | 'secret'>
-
-const show = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value))
-
-/** An option with a default of its own. */
-const option = <T extends z.ZodType>({ type, ...kind }: Kind<T>, fallback: z.input<T>, wording: Wording) =>
-  z.prefault(type, fallback).register(facts, { ...kind, ...wording, fallback: show(fallback) })
-
-/** An option whose default depends on others, or means "no restriction". */
-const derived = <T extends z.ZodType>({ type, ...kind }: Kind<T>, fallback: string, wording: Wording) =>
-  z.optional(type).register(facts, { ...kind, ...wording, fallback })
-
-const group = <T extends z.core.$ZodShape>(shape: T) => z.strictObject(shape)
-
-/** Text that a function understands; what the function returns becomes the value. */
-const parsed = (parse: (text: string) => string | undefined) =>
-  z.string().transform((text, ctx) => {
-    const value = parse(text)
-    if (value !== undefined) return value
-    ctx.addIssue({ code: 'custom', message: 'not understood' })
-    return z.NEVER
-  })
-
-const whole = (least: number, most: number) => ({
-  type: z.int().min(least).max(most),
-  takes: `a whole number from ${least} to ${most}`,
-  read: values.readNumber,
-})
-const seconds = (most: number) => ({ ...whole(1, most), takes: `whole seconds from 1 to ${most}` })
-const size = {
-  type: z.union([z.number(), z.string()]).transform((given, ctx) => {
-    const bytes = values.parseSize(String(given))
-    if (bytes !== undefined) return bytes
-    ctx.addIssue({ code: 'custom', message: 'not a size' })
-    return z.NEVER
+const server = z.strictObject({
+  host: option(
+    { type: z.string().refine(values.isHost), takes: 'an IP address or a host name, without a port' },
+    '127.0.0.1',
+    {
+      variable: 'FAIRLEAD_HOST',
+      meaning: 'Address to listen on; `0.0.0.0` or `::` for every one.',
+    },
+  ),
+  port: option(whole(0, 65_535), 8080, {
+    variable: 'FAIRLEAD_PORT',
+    meaning: 'Port to listen on; 0 takes any that is free.',
   }),
-  takes: 'bytes, or a size such as 500MB, 10GiB or 1.5 TiB, from 1 byte to 2^53 - 1',
-}
-const path = { type: z.string().regex(/^[^\0]+$/), takes: 'a path; a relative one begins at the working directory' }
+  publicUrl: option(
+    {
+      type: z.nullable(parsed(values.parsePublicUrl)),
+      takes: 'an absolute http or https URL without credentials, query or fragment',
+    },
+    null,
+    {
+      variable: 'FAIRLEAD_PUBLIC_URL',
+      meaning:
+        'Where clients reach the gateway; begins every URL that it hands out. Without it: what the request says.',
+    },
+  ),
+  trustProxy: option(
+    {
+      type: z.union([z.boolean(), z.int().min(0).max(64), z.array(z.string().refine(values.parseCidr)).min(1)]),
+      takes: 'true, false, a number of hops from 0 to 64, or a list of addresses and CIDRs such as 10.0.0.0/8,::1',
+      read: values.readTrustProxy,
+    },
+    false,
+    {
+      variable: 'FAIRLEAD_TRUST_PROXY',
+      meaning: 'Whose `X-Forwarded-…` headers are believed: nobody, everybody, that many proxies, or those addresses.',
+    },
+  ),
+  shutdownGrace: option(seconds(hour), 30, { meaning: 'How long running requests may go on after SIGTERM.' }),
+  bodyIdleTimeout: option(seconds(hour), 60, {
+    meaning: 'A request body from which nothing comes for this long is cut.',
+  }),
+  corsOrigins: option(
+    {
+      type: z.array(parsed(values.parseOrigin)).refine((origins) => origins.length === 1 || !origins.includes('*')),
+      takes: '* alone, or a list of origins such as https://app.example.com; an empty list allows none',
+      read: (text) => (text === '' ? [] : values.readList(text)),
+    },
+    ['*'],
+    { variable: 'FAIRLEAD_CORS_ORIGINS', meaning: 'Web pages of these origins may call the gateway.' },
+  ),
+  logLevel: option(oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']), 'info', {
+    variable: 'FAIRLEAD_LOG_LEVEL',
+    meaning: 'The least important lines that are logged.',
+  }),
+})
+
+const database = z.strictObject({
+  url: absent(
+    {
+      type: z.string().refine(values.parseSqliteUrl),
+      takes: 'sqlite:<path>; this version has no other database driver',
+    },
+    'sqlite:<dataDir>/fairlead.db',
+    {
+      variable: 'FAIRLEAD_DATABASE_URL',
+      meaning: 'Where the records are. A relative path begins at the working directory.',
+    },
+  ),
+})
+
+const storage = z.strictObject({
+  driver: option({ ...oneOf(['disk']), takes: 'disk; this version has no other storage driver' }, 'disk', {
+    variable: 'FAIRLEAD_STORAGE',
+    meaning: 'Where the files are.',
+  }),
+  directory: absent(path, '<dataDir>/objects', { meaning: 'Folder of the `disk` driver.' }),
+})
+
+const category = z.strictObject({
+  extensions: absent(
+    { type: z.array(parsed(values.parseExtension)).min(1), takes: 'a list of file name extensions such as pdf' },
+    'any',
+    { meaning: 'Endings that a name in this category may have.' },
+  ),
+  types: absent(
+    {
+      type: z.array(parsed(values.parseMediaType)).min(1),
+      takes: 'a list of media types such as image/png or image/*',
+    },
+    'any',
+    { meaning: 'Types that a file in this category may have.' },
+  ),
+  maxSize: absent(size, 'limits.maxFileSize', { meaning: 'The largest file in this category.' }),
+})
+
+const categoryNames = ['script', 'dictionary', 'document', 'image', 'audio', 'video', 'archive', 'data', 'other']
+
+/** Everything that an installation may decide. */
+export const configSchema = z.strictObject({
+  server: server.prefault({}),
+  dataDir: option(path, './data', {
+    variable: 'FAIRLEAD_DATA_DIR',
+    meaning: 'Folder for everything that the gateway keeps, unless another option says otherwise.',
+  }),
+  secret: option({ type: z.nullable(z.string().min(32)), takes: 'at least 32 characters' }, null, {
+    variable: 'FAIRLEAD_SECRET',
+    secret: true,
+    meaning: 'Signs URLs and tokens. Without it: made at the first start and kept in `<dataDir>/secret`.',
+  }),
+  database: database.prefault({}),
+  storage: storage.prefault({}),
+  limits: z
+    .strictObject({
+      maxFileSize: option(size, '5GiB', { variable: 'FAIRLEAD_MAX_FILE_SIZE', meaning: 'The largest file.' }),
+      workspaceQuota: option({ ...size, type: z.nullable(size.type) }, null, {
+        variable: 'FAIRLEAD_WORKSPACE_QUOTA',
+        meaning: 'What the files of one workspace may take together, where the workspace has no quota of its own.',
+      }),
+    })
+    .prefault({}),
+  presign: z
+    .strictObject({
+      ttl: option(seconds(7 * day), 900, {
+        variable: 'FAIRLEAD_PRESIGN_TTL',
+        meaning: 'How long an `upload_url` is good.',
+      }),
+      confirmWithin: option(seconds(30 * day), day, { meaning: 'How long bytes that nobody confirms are kept.' }),
+    })
+    .prefault({}),
+  download: z
+    .strictObject({
+      ttl: option(seconds(7 * day), hour, { meaning: 'How long a signed download URL is good.' }),
+      inlinePdf: option({ type: z.boolean(), takes: 'true or false' }, true, {
+        meaning: 'Browsers may show a PDF in place; otherwise they save it.',
+      }),
+    })
+    .prefault({}),
+  pipeline: z
+    .strictObject({
+      syncBudget: option(seconds(300), 10, {
+        meaning: 'How long a request waits for the plugins; after it the answer says `processing`.',
+      }),
+    })
+    .prefault({}),
+  categories: option(
+    {
+      type: z.record(z.string().regex(/^[a-z0-9_-]{1,64}$/), category),
+      takes: 'names of 1 to 64 of a-z, 0-9, _ and -, each with { extensions?, types?, maxSize? }',
+    },
+    Object.fromEntries(categoryNames.map((name) => [name, {}])),
+    {
+      meaning:
+        'What clients may put a file under, and what it has to be like. Takes the place of the whole default set.',
+    },
+  ),
+  projects: z
+    .strictObject({
+      mode: option(oneOf(['open', 'registered']), 'open', {
+        meaning: 'Whether the first use of a project makes it, or an unknown project is refused.',
+      }),
+    })
+    .prefault({}),
+  keys: z
+    .strictObject({
+      prefix: option(
+        { type: z.string().regex(/^[a-z][a-z0-9]{1,7}$/), takes: '2 to 8 of a-z and 0-9, a letter first' },
+        'op',
+        {
+          meaning: 'How API keys begin: `op` makes `op_live_…`.',
+        },
+      ),
+    })
+    .prefault({}),
+  sweep: z
+    .strictObject({
+      interval: option(seconds(30), 30, { meaning: 'How often background repair comes round.' }),
+      orphanGrace: option(seconds(30 * day), hour, {
+        meaning: 'Objects that no record knows are removed when they are older.',
+      }),
+      keepEnded: option(seconds(365 * day), 7 * day, {
+        meaning: 'Records of rejected and expired uploads are forgotten after this.',
+      }),
+    })
+    .prefault({}),
+  plugins: absent(
+    {
+      type: z.array(pluginType),
+      takes: 'a list of plugin objects as their factories return them, such as sniffType()',
+    },
+    'sniffType(), quota(), mediaInfo()',
+    { meaning: 'What looks at files, in this order.' },
+  ),
+})
+
+export type UserConfig = z.input<typeof configSchema>
+
+/** Helps an editor; changes nothing. */
+export const defineConfig = (config: UserConfig): UserConfig => config
+
+export const options: readonly Option[] = listOptions(configSchema)

@@ -16,7 +16,7 @@ const isUnit = (text: string): text is keyof typeof sizeUnits => Object.hasOwn(s
 
 /** Bytes of `5368709120`, `10GiB` or `1.5 TiB`; a fraction of a byte is dropped. At least 1, and at most 2^53 - 1. */
 export function parseSize(text: string): number | undefined {
-  const [, whole, fraction = '', unit = 'B'] = /^(\d{1,16})(?:\.(\d{1,6}))? ?([A-Za-z]+)?$/.exec(text) ?? []
+  const [, whole, fraction = '', unit = 'B'] = /^(\d{1,16})(?:\.(\d{1,6}))?(?: ?([A-Za-z]+))?$/.exec(text) ?? []
   if (whole === undefined || !isUnit(unit)) return undefined
   const bytes = (BigInt(whole + fraction) * sizeUnits[unit]) / 10n ** BigInt(fraction.length)
   return bytes >= 1n && bytes <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(bytes) : undefined

@@ -1,7 +1,7 @@
 import Database from 'better-sqlite3'
 import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
 import type { Records } from '../uploads/records.ts'
-import { migrate } from './migrate.ts'
+import { migrate, type Migrated } from './migrate.ts'
 import type { Operation } from './query.ts'
 import { recordsOn, type Driver, type RecordsOptions } from './records.ts'
 import type { Schema } from './schema.ts'
@@ -23,19 +23,7 @@ export interface SqliteOptions extends RecordsOptions {
  * @throws {Error} when the file was written by a newer version of the program.
  */
 export function sqliteRecords(options: SqliteOptions): Records {
-  const db = new Database(options.path, { timeout: busyTimeoutMs })
-  try {
-    db.pragma('journal_mode = WAL')
-    db.pragma('synchronous = FULL')
-    db.pragma('foreign_keys = ON')
-    db.pragma('cache_size = -65536')
-    db.pragma('temp_store = MEMORY')
-    db.pragma('journal_size_limit = 67108864')
-    migrate(db)
-  } catch (cause) {
-    db.close()
-    throw cause
-  }
+  const { db } = openDatabase(options.path)
   const writer = new Kysely<Schema>({
     dialect: {
       createAdapter: () => new SqliteAdapter(),
@@ -45,6 +33,29 @@ export function sqliteRecords(options: SqliteOptions): Records {
     },
   })
   return recordsOn(writer, sqliteDriver(db), options)
+}
+
+/** Brings the file's tables to this program's version, and tells what it was. */
+export function migrateFile(path: string): Migrated {
+  const { db, migrated } = openDatabase(path)
+  db.close()
+  return migrated
+}
+
+function openDatabase(path: string): { readonly db: Database.Database; readonly migrated: Migrated } {
+  const db = new Database(path, { timeout: busyTimeoutMs })
+  try {
+    db.pragma('journal_mode = WAL')
+    db.pragma('synchronous = FULL')
+    db.pragma('foreign_keys = ON')
+    db.pragma('cache_size = -65536')
+    db.pragma('temp_store = MEMORY')
+    db.pragma('journal_size_limit = 67108864')
+    return { db, migrated: migrate(db) }
+  } catch (cause) {
+    db.close()
+    throw cause
+  }
 }
 
 interface Waiting {

@@ -1,0 +1,55 @@
+import { z } from 'zod'
+import { describeValue, nearest, oneLine } from './error.ts'
+import { wrongValue } from './fault.ts'
+import type { Option } from './option.ts'
+import { options } from './schema.ts'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+const prefix = 'FAIRLEAD_'
+
+/** Variables of features that this version does not have. */
+const later = [
+  ...['BUCKET', 'ENDPOINT', 'REGION', 'ACCESS_KEY_ID', 'SECRET_ACCESS_KEY', 'FORCE_PATH_STYLE', 'PUBLIC_ENDPOINT'].map(
+    (name) => `FAIRLEAD_S3_${name}`,
+  ),
+  ...['JWKS_URL', 'PUBLIC_KEY', 'ISSUER', 'AUDIENCE', 'AUTHORIZED_PARTIES'].map((name) => `FAIRLEAD_JWT_${name}`),
+  'FAIRLEAD_TUS_EXPIRY',
+  'FAIRLEAD_RATE_LIMIT',
+  'FAIRLEAD_METRICS_TOKEN',
+]
+
+/**
+ * The options that the environment sets.
+ *
+ * @throws {ConfigError} naming the first variable with a wrong value.
+ */
+export function readEnvironment(env: Environment): Map<Option, unknown> {
+  const set = new Map<Option, unknown>()
+  for (const option of options) {
+    const text = option.variable === undefined ? undefined : env[option.variable]
+    if (option.variable === undefined || text === undefined) continue
+    const value = option.read ? option.read(text) : text
+    if (!z.safeParse(option.type, value).success) {
+      throw wrongValue(option.variable, describeValue(text, option.secret), option.takes)
+    }
+    set.set(option, value)
+  }
+  return set
+}
+
+/** A line for every variable with our prefix that changes nothing. Names only: a value may be a secret. */
+export function environmentWarnings(env: Environment): string[] {
+  const known = ['FAIRLEAD_CONFIG', ...options.flatMap(({ variable }) => variable ?? [])]
+  const idle = Object.keys(env).filter(
+    (name) => name.startsWith(prefix) && env[name] !== undefined && !known.includes(name),
+  )
+  return idle.toSorted().map((name) => {
+    if (later.includes(name)) return `${name} is not supported by this version; it changes nothing.`
+    const meant = nearest(
+      name.slice(prefix.length),
+      known.map((other) => other.slice(prefix.length)),
+    )
+    return `${oneLine(name)} is not a known variable${meant === undefined ? '' : `; did you mean ${prefix}${meant}?`}`
+  })
+}

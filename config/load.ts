@@ -1,0 +1,96 @@
+import { join, resolve } from 'node:path'
+import type { z } from 'zod'
+import type { Plugin } from '../src/plugin.ts'
+import { type Environment, environmentWarnings, readEnvironment } from './environment.ts'
+import { faultIn, isRecord, valueAt } from './fault.ts'
+import { readConfigFile } from './file.ts'
+import { checkPlugins, defaultPlugins } from './plugins.ts'
+import { configSchema, options, type UserConfig } from './schema.ts'
+import { parseSqliteUrl } from './values.ts'
+
+type DeepReadonly<T> = T extends readonly (infer E)[]
+  ? readonly DeepReadonly<E>[]
+  : T extends object
+    ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
+    : T
+type Values = z.output<typeof configSchema>
+
+/** A configuration with every default in place: paths are absolute, sizes are bytes, times are seconds. Frozen, but for the plugins themselves. */
+export interface Config extends DeepReadonly<Omit<Values, 'database' | 'storage' | 'plugins'>> {
+  readonly database: { readonly url: string; readonly path: string }
+  readonly storage: { readonly driver: 'disk'; readonly directory: string }
+  readonly plugins: readonly Plugin[]
+  /** The file that was read, if there was one. */
+  readonly configFile: string | null
+  /** One line each about variables that change nothing. */
+  readonly warnings: readonly string[]
+}
+
+export interface LoadOptions {
+  /** Where relative paths begin and `uploads.config.ts` is looked for. */
+  readonly cwd: string
+  readonly env: Environment
+  /** Win over the environment, as a command's flags do. */
+  readonly overrides?: UserConfig
+}
+
+/**
+ * Puts together defaults ← configuration file ← environment ← overrides.
+ *
+ * @throws {ConfigError} about the first thing that is wrong.
+ */
+export async function loadConfig({ cwd, env, overrides = {} }: LoadOptions): Promise<Config> {
+  const file = await readConfigFile(cwd, env['FAIRLEAD_CONFIG'])
+  if (file) check(file.content, file.label)
+  const variables = readEnvironment(env)
+  const merged: Record<string, unknown> = {}
+  for (const option of options.filter(({ path }) => !path.includes('<name>'))) {
+    const layers = [valueAt(overrides, option.path), variables.get(option), valueAt(file?.content, option.path)]
+    put(
+      merged,
+      option.path,
+      layers.find((value) => value !== undefined),
+    )
+  }
+  const values = check(merged)
+  const plugins = values.plugins ?? (await defaultPlugins())
+  checkPlugins(plugins)
+  return deepFreeze({
+    ...values,
+    ...places(cwd, values),
+    categories: Object.assign(Object.create(null), values.categories), // a name such as `constructor` finds nothing
+    plugins: Object.freeze([...plugins]),
+    configFile: file?.path ?? null,
+    warnings: environmentWarnings(env),
+  })
+}
+
+function check(config: unknown, file?: string): Values {
+  const { success, data, error } = configSchema.safeParse(config)
+  if (success) return data
+  throw faultIn(config, error, file)
+}
+
+/** Options stand at the top or in one group. */
+function put(target: Record<string, unknown>, [first = '', second]: readonly string[], value: unknown): void {
+  const group = target[first]
+  target[first] = second === undefined ? value : { ...(isRecord(group) ? group : {}), [second]: value }
+}
+
+function places(cwd: string, { dataDir, database, storage }: Values): Pick<Config, 'dataDir' | 'database' | 'storage'> {
+  const data = resolve(cwd, dataDir)
+  const url = database.url ?? `sqlite:${join(data, 'fairlead.db')}`
+  return {
+    dataDir: data,
+    database: { url, path: resolve(cwd, parseSqliteUrl(url) ?? '') },
+    storage: { driver: storage.driver, directory: resolve(cwd, storage.directory ?? join(data, 'objects')) },
+  }
+}
+
+/** What is frozen already stays as it is; so the list of plugins is frozen, and they are not. */
+function deepFreeze<T>(value: T): T {
+  if (!isRecord(value) || Object.isFrozen(value)) return value
+  Object.freeze(value)
+  for (const inner of Object.values(value)) deepFreeze(inner)
+  return value
+}

@@ -1,0 +1,52 @@
+import type { Plugin } from '../src/plugin.ts'
+
+export interface QuotaOptions {
+  /** Bytes that an upload of unknown length takes at a time. @default 8 MiB */
+  readonly step?: number
+}
+
+const defaultStep = 8 * 1024 * 1024 // bytes
+
+/**
+ * Holds every unfinished upload's bytes against its workspace's storage quota, so that what is accepted always fits.
+ * The quota itself stands in the records (`fairlead workspaces set-quota`) or in `limits.workspaceQuota`; the records count.
+ */
+export function quota(options: QuotaOptions = {}): Plugin {
+  const step = options.step ?? defaultStep
+  if (!Number.isSafeInteger(step) || step < 1) throw new TypeError('quota: step is a number of bytes, at least 1')
+  return {
+    name: 'quota',
+
+    beforeCreate(draft) {
+      return draft.declaredSize === null ? undefined : { reserve: draft.declaredSize }
+    },
+
+    tap(ctx) {
+      if (ctx.upload.declaredSize !== null) return undefined
+      let seen = 0
+      let held = ctx.upload.reserved
+      const grow = async () => {
+        const wanted = seen + step
+        try {
+          await ctx.reserve(wanted)
+          held = wanted
+        } catch {
+          // Where a whole step has no more room, the bytes themselves may still have.
+          await ctx.reserve(seen)
+          held = seen
+        }
+      }
+      return {
+        write(chunk) {
+          seen += chunk.length
+          return seen > held ? grow() : undefined
+        },
+        end() {},
+      }
+    },
+
+    async beforeFinish(bytes, ctx) {
+      await ctx.reserve(bytes.size)
+    },
+  }
+}

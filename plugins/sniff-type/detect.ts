@@ -1,0 +1,47 @@
+import { isActive, type NamedType, typeOfDeclared, typesOfName, unknownType } from '../../src/uploads/names.ts'
+import { markupOf } from './markup.ts'
+import { binaryType } from './signatures.ts'
+import { decodeText } from './text.ts'
+import { isTextType, textType } from './text-kinds.ts'
+
+export interface Found extends NamedType {
+  readonly charset: string | null
+}
+
+export interface Claims {
+  readonly filename: string
+  readonly declaredType: string | null
+}
+
+/**
+ * What the bytes are. Bytes that are text are text, whatever short signature they spell (`BM`, `MZ`, `GIF89a`); the name, and
+ * after it the declared type, chooses only between kinds of text, or between members of a family that the bytes have proved.
+ *
+ * @param complete whether `head` is the whole file
+ */
+export async function detect(head: Uint8Array, complete: boolean, claims: Claims): Promise<Found> {
+  const named = typesOfName(claims.filename)
+  const hint = [...named, typeOfDeclared(claims.declaredType)].find((type) => type !== null && isTextType(type))
+  // an empty file proves nothing, and harms nobody: the name of a text kind is taken, if that kind may be empty
+  if (head.length === 0) return { ...(hint ? textType('', hint, true) : unknownType), charset: null }
+
+  const decoded = decodeText(head, complete)
+  if (decoded) {
+    const type = textType(decoded.text, hint ?? undefined, complete)
+    return { ...type, charset: isTextType(type) ? (decoded.charset ?? ownCharset(decoded.text)) : null }
+  }
+  // a page is a page for a browser, whatever bytes follow its first tag
+  const markup = markupOf(Buffer.from(head).toString('latin1'), hint ?? undefined)
+  if (markup && isActive(markup.contentType)) return { ...markup, charset: null }
+  return { ...((await binaryType(head, named)) ?? unknownType), charset: null }
+}
+
+/** The encoding that a page or XML names itself, for bytes in one that we do not know. */
+function ownCharset(text: string): string | null {
+  const label = /(?:encoding|charset)\s*=\s*["']?([\w:.-]{2,40})/i.exec(text.slice(0, 1024))?.[1]
+  try {
+    return label === undefined ? null : new TextDecoder(label).encoding
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,67 @@
+import { kindOf, type NamedType } from '../../src/uploads/names.ts'
+import { markupOf } from './markup.ts'
+
+export const plainText: NamedType = { contentType: 'text/plain', format: 'txt' }
+const json: NamedType = { contentType: 'application/json', format: 'json' }
+
+const signatures: readonly (readonly [RegExp, string, string])[] = [
+  [/^\s{0,64}%PDF-\d/, 'application/pdf', 'pdf'],
+  [/^\{\\rtf/, 'application/rtf', 'rtf'],
+  [/^%!PS-Adobe-[^\r\n]{0,40}EPSF/, 'application/eps', 'eps'],
+  [/^%!PS/, 'application/postscript', 'ps'],
+  [/^BEGIN:VCARD\s/i, 'text/vcard', 'vcf'],
+  [/^BEGIN:VCALENDAR\s/i, 'text/calendar', 'ics'],
+  [/^WEBVTT(?:\s|$)/, 'text/vtt', 'vtt'],
+  [/^-----BEGIN PGP MESSAGE-----/, 'application/pgp-encrypted', 'pgp'],
+]
+
+const interpreters: readonly (readonly [RegExp, string, string])[] = [
+  [/^#!.*\bpython/, 'text/x-python', 'py'],
+  [/^#!.*\b(?:node|deno|bun)\b/, 'text/javascript', 'js'],
+  [/^#!.*\bperl\b/, 'text/x-perl', 'pl'],
+  [/^#!.*\bruby\b/, 'text/x-ruby', 'rb'],
+  [/^#!.*\b(?:sh|bash|dash|zsh|ksh)\b/, 'application/x-sh', 'sh'],
+  [/^<\?php\b/, 'text/x-php', 'php'],
+]
+
+/** Formats that show themselves in the text: the name alone is not believed. */
+const provable = new Set(['vcf', 'ics', 'vtt', 'xhtml'])
+
+const jsonStart = /^\s*(?:[[{"]|-?\d|true\b|false\b|null\b)/
+
+export const isTextType = (type: NamedType): boolean =>
+  kindOf(type.contentType) === 'text' || type.contentType === 'image/svg+xml'
+
+/**
+ * What kind of text this is. Signatures and markup decide first, then `hint`: the text type that the name or the declaration gives.
+ *
+ * @param complete whether this is the whole file
+ */
+export function textType(text: string, hint: NamedType | undefined, complete: boolean): NamedType {
+  return (
+    match(signatures, text) ??
+    markupOf(text, hint) ??
+    (hint ? believed(hint, text) : (match(interpreters, text) ?? (complete && isJson(text) ? json : plainText)))
+  )
+}
+
+function match(table: typeof signatures, text: string): NamedType | undefined {
+  const row = table.find(([pattern]) => pattern.test(text))
+  return row && { contentType: row[1], format: row[2] }
+}
+
+function believed(hint: NamedType, text: string): NamedType {
+  const { contentType, format } = hint
+  if (/[/+](?:x-nd)?json$/.test(contentType)) return jsonStart.test(text) ? hint : plainText
+  return provable.has(format ?? '') || /[/+]xml$/.test(contentType) ? plainText : hint
+}
+
+function isJson(text: string): boolean {
+  if (!/^\s*[[{]/.test(text)) return false
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,82 @@
+import { type Config, loadConfig } from '../../config/load.ts'
+import { openRecords } from '../app.ts'
+import type { Records } from '../uploads/records.ts'
+
+/** What the command line gave: words, and flags by name. */
+export interface Input {
+  readonly words: readonly string[]
+  readonly flags: Readonly<Record<string, string | boolean | undefined>>
+}
+
+/** What a command has to say: for programs and for people. */
+export interface Output {
+  readonly json: unknown
+  readonly text: string
+  /** @default 0 */
+  readonly exitCode?: number
+}
+
+export interface Command {
+  /** Words that call it, then what it takes, as the help shows it. */
+  readonly usage: string
+  readonly help: string
+  /** Names of flags that take a value, and of those that do not. */
+  readonly flags?: readonly string[]
+  readonly switches?: readonly string[]
+  /** Returns nothing when it has said everything itself. */
+  run(input: Input): Promise<Output | undefined>
+}
+
+/** The command was called wrongly; the message is one line. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+export const installation = (): Promise<Config> => loadConfig({ cwd: process.cwd(), env: process.env })
+
+/** Runs with the installation's records open; works while the server runs. */
+export async function withRecords<T>(work: (records: Records, config: Config) => Promise<T>): Promise<T> {
+  const config = await installation()
+  const records = await openRecords(config)
+  try {
+    return await work(records, config)
+  } finally {
+    await records.close()
+  }
+}
+
+const idPattern = /^[A-Za-z0-9_-]{1,64}$/
+
+/** @throws {UsageError} when the text is no id of a workspace or project. */
+export function checkId(text: string | undefined, what: string): string {
+  if (text !== undefined && idPattern.test(text)) return text
+  throw new UsageError(`${what} takes 1 to 64 letters, digits, "_" or "-"; got ${JSON.stringify(text ?? '')}.`)
+}
+
+export function text(input: Input, flag: string): string | undefined {
+  const value = input.flags[flag]
+  return typeof value === 'string' ? value : undefined
+}
+
+export const list = (value: string | undefined): string[] | undefined =>
+  value?.split(',').map((one) => one.trim()).filter((one) => one !== '')
+
+const sizeUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+
+/** Such as `1.5 GiB`. */
+export function bytesText(bytes: number): string {
+  let value = bytes
+  let unit = 0
+  while (value >= 1_024 && unit < sizeUnits.length - 1) {
+    value /= 1_024
+    unit++
+  }
+  return `${Math.round(value * 10) / 10} ${sizeUnits[unit]}`
+}
+
+/** Columns, each as wide as its widest cell. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+  return rows.map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd()).join('\n')
+}
+

@@ -1,0 +1,78 @@
+import { parseSize } from '../../config/values.ts'
+import { notFound } from '../errors.ts'
+import type { Usage, Workspace } from '../uploads/records.ts'
+import { bytesText, checkId, type Command, table, text, UsageError, withRecords } from './command.ts'
+
+const usageDays = 30
+const dayMs = 86_400_000
+
+const shown = (workspace: Workspace) => ({
+  id: workspace.id,
+  quota_bytes: workspace.limit,
+  used_bytes: workspace.used,
+  reserved_bytes: workspace.reserved,
+  created_at: new Date(workspace.createdAt).toISOString(),
+})
+
+const quotaText = (bytes: number | null): string => (bytes === null ? 'no limit' : bytesText(bytes))
+
+export const workspaceCommands: readonly Command[] = [
+  {
+    usage: 'workspaces create <id>',
+    help: 'makes a workspace',
+    async run({ words: [id] }) {
+      const name = checkId(id, 'A workspace')
+      const workspace = shown(await withRecords((records) => records.ensureWorkspace(name)))
+      return { json: workspace, text: `Workspace ${workspace.id} is there.` }
+    },
+  },
+  {
+    usage: 'workspaces list',
+    help: 'lists the workspaces with their use of storage',
+    async run() {
+      const all = (await withRecords((records) => records.workspaces())).map(shown)
+      const rows = all.map((one) => [one.id, bytesText(one.used_bytes), bytesText(one.reserved_bytes), quotaText(one.quota_bytes)])
+      return { json: all, text: table([['ID', 'USED', 'RESERVED', 'QUOTA'], ...rows]) }
+    },
+  },
+  {
+    usage: 'workspaces set-quota <id> <bytes|10GiB|none>',
+    help: 'limits what a workspace may store; none: the default of the installation',
+    async run({ words: [id, size = ''] }) {
+      const name = checkId(id, 'A workspace')
+      const bytes = size === 'none' ? null : size === '0' ? 0 : parseSize(size)
+      if (bytes === undefined) throw new UsageError(`A quota is bytes, a size such as 10GiB, or none; got ${JSON.stringify(size)}.`)
+      const workspace = shown(await withRecords((records) => records.setQuota(name, bytes)))
+      return { json: workspace, text: `Workspace ${name} may store: ${quotaText(workspace.quota_bytes)}.` }
+    },
+  },
+  {
+    usage: 'usage --workspace W',
+    help: 'shows what a workspace stores',
+    flags: ['workspace'],
+    async run(input) {
+      const id = checkId(text(input, 'workspace') ?? 'default', '--workspace')
+      const fromDay = new Date(Date.now() - usageDays * dayMs).toISOString().slice(0, 10)
+      const usage = await withRecords((records) => records.usage(id, fromDay))
+      if (!usage) throw notFound()
+      return { json: usageJson(usage), text: usageText(usage) }
+    },
+  },
+]
+
+const usageJson = ({ workspace, counts, days }: Usage) => ({
+  workspace_id: workspace.id,
+  used_bytes: workspace.used,
+  reserved_bytes: workspace.reserved,
+  quota_bytes: workspace.limit,
+  uploads: counts,
+  daily: days.map(({ day, uploads, bytes }) => ({ date: day, uploads, bytes })),
+})
+
+function usageText({ workspace, counts }: Usage): string {
+  const states = Object.entries(counts).map(([state, count]) => `${count} ${state}`)
+  return [
+    `Workspace ${workspace.id}: ${bytesText(workspace.used)} used, ${bytesText(workspace.reserved)} reserved, quota: ${quotaText(workspace.limit)}.`,
+    `Uploads: ${states.join(', ')}.`,
+  ].join('\n')
+}

@@ -1,0 +1,30 @@
+import type { Ctx, Routes } from '../http/context.ts'
+import type { Catalog } from '../uploads/catalog.ts'
+import type { Principal } from '../uploads/principal.ts'
+import type { UploadService } from '../uploads/service.ts'
+import type { UploadUrls } from '../uploads/upload-url.ts'
+import type { Upload } from '../uploads/upload.ts'
+
+export interface DialectDependencies {
+  readonly service: UploadService
+  readonly catalog: Catalog
+  readonly uploadUrls: UploadUrls
+  readonly authenticate: (ctx: Ctx) => Promise<Principal>
+  readonly categories: readonly string[]
+  /** PDF files may be shown in the browser. */
+  readonly inlinePdf: boolean
+  /** Aborts when the server will wait for requests no longer. */
+  readonly signal: AbortSignal
+}
+
+/** One documented API: registers its routes, translates words, states and errors, decides nothing. */
+export type Dialect = (routes: Routes, deps: DialectDependencies) => void
+
+/** The address under which the upload's bytes can be read for a while, by whoever has it. */
+export function downloadUrl(ctx: Ctx, catalog: Catalog, upload: Upload): string {
+  const { expires, signature } = catalog.downloadToken(upload)
+  return `${ctx.state.origin.url}/api/v1/uploads/${upload.id}/download?expires=${expires}&signature=${signature}`
+}
+
+/** A path parameter; the router fills in every one that its path names. */
+export const param = (ctx: Ctx, name: string): string => ctx.params[name] ?? ''

@@ -1,0 +1,142 @@
+import { randomBytes } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { create as contentDisposition } from 'content-disposition'
+import rangeParser from 'range-parser'
+import { UploadError } from '../errors.ts'
+import type { Ctx } from '../http/context.ts'
+import type { Catalog } from '../uploads/catalog.ts'
+import { isActive } from '../uploads/names.ts'
+import type { ByteRange } from '../uploads/object-store.ts'
+import type { Upload } from '../uploads/upload.ts'
+import { type Dialect, param } from './dialect.ts'
+
+/** Ranges of one request; one that asks for more gets the whole file. */
+const maxRanges = 16
+
+/** The bytes, by credentials or by the token that a download URL carries. */
+export const downloads: Dialect = (routes, { catalog, authenticate, inlinePdf }) => {
+  routes.get('/api/v1/uploads/:id/download', async (ctx) => {
+    const id = param(ctx, 'id').toLowerCase()
+    const token = tokenOf(ctx)
+    const upload = await catalog.forDownload(id, token ?? (await authenticate(ctx)))
+    describe(ctx, upload, inlinePdf)
+    checkPreconditions(ctx)
+    if (ctx.fresh) {
+      ctx.status = 304
+      return
+    }
+    await send(ctx, catalog, upload)
+  })
+}
+
+function tokenOf(ctx: Ctx) {
+  const { expires, signature } = ctx.query
+  if (expires === undefined && signature === undefined) return undefined
+  if (typeof expires !== 'string' || typeof signature !== 'string' || !/^\d{1,12}$/.test(expires))
+    throw new UploadError('signature_invalid', 'The download URL was changed or is not ours.')
+  return { expires: Number(expires), signature }
+}
+
+/** What a browser could run is never shown in the page's origin. */
+function describe(ctx: Ctx, upload: Upload, inlinePdf: boolean): void {
+  const { contentType, charset } = upload.properties
+  const active = isActive(contentType) || (contentType === 'application/pdf' && !inlinePdf)
+  ctx.status = 200
+  ctx.set({
+    'Content-Type': charset ? `${contentType}; charset=${charset}` : contentType,
+    'Content-Disposition': contentDisposition(upload.filename, { type: active ? 'attachment' : 'inline' }),
+    'X-Content-Type-Options': 'nosniff',
+    'Accept-Ranges': 'bytes',
+    'Cache-Control': 'private, no-cache',
+    'Last-Modified': new Date(upload.updatedAt).toUTCString(),
+    ETag: `"${upload.sha256 ?? upload.id}"`,
+  })
+  if (active) ctx.set('Content-Security-Policy', "sandbox; default-src 'none'")
+}
+
+function checkPreconditions(ctx: Ctx): void {
+  const failed = new UploadError('precondition_failed', 'The file is not the version that was asked for.')
+  const match = ctx.get('if-match')
+  if (match !== '') {
+    if (match !== '*' && !match.split(',').some((tag) => tag.trim() === ctx.response.get('ETag'))) throw failed
+    return
+  }
+  const since = Date.parse(ctx.get('if-unmodified-since'))
+  if (Date.parse(ctx.response.get('Last-Modified')) > since) throw failed
+}
+
+async function send(ctx: Ctx, catalog: Catalog, upload: Upload): Promise<void> {
+  const size = upload.size ?? 0
+  const ranges = rangesOf(ctx, size)
+  const only = ranges?.[0]
+  if (!ranges || !only) {
+    ctx.length = size
+    return stream(ctx, catalog, upload, undefined)
+  }
+  ctx.status = 206
+  if (ranges.length === 1) {
+    ctx.set('Content-Range', contentRange(only, size))
+    ctx.length = only.end - only.start
+    return stream(ctx, catalog, upload, only)
+  }
+  await sendParts(ctx, catalog, upload, ranges)
+}
+
+/** The ranges to send; `undefined`: the whole file. */
+function rangesOf(ctx: Ctx, size: number): readonly ByteRange[] | undefined {
+  const header = ctx.get('range')
+  if (header === '' || !rangeHolds(ctx)) return undefined
+  const parsed = rangeParser(size, header)
+  if (parsed === -1)
+    throw new UploadError('range_not_satisfiable', `The file has ${size} bytes.`, { facts: { size } })
+  if (parsed === -2 || parsed.type !== 'bytes' || parsed.length > maxRanges) return undefined
+  const asked = parsed.map(({ start, end }) => ({ start, end: end + 1 }))
+  // More bytes in pieces than the whole: the client gets the whole instead.
+  return asked.reduce((sum, range) => sum + range.end - range.start, 0) > size ? undefined : asked
+}
+
+/** `If-Range`: the range counts only for the version that the client has. */
+function rangeHolds(ctx: Ctx): boolean {
+  const condition = ctx.get('if-range')
+  if (condition === '') return true
+  return condition === ctx.response.get('ETag') || condition === ctx.response.get('Last-Modified')
+}
+
+const contentRange = (range: ByteRange, size: number): string => `bytes ${range.start}-${range.end - 1}/${size}`
+
+async function stream(ctx: Ctx, catalog: Catalog, upload: Upload, range: ByteRange | undefined): Promise<void> {
+  if (ctx.method === 'HEAD') {
+    ctx.respond = false
+    ctx.res.end()
+    return
+  }
+  await pour(ctx, await catalog.open(upload, range))
+}
+
+/** Past Koa's own sending: when the store fails on the way, the connection must break, not look finished. */
+async function pour(ctx: Ctx, bytes: Readable): Promise<void> {
+  ctx.respond = false
+  await pipeline(bytes, ctx.res)
+}
+
+async function sendParts(ctx: Ctx, catalog: Catalog, upload: Upload, ranges: readonly ByteRange[]): Promise<void> {
+  const size = upload.size ?? 0
+  const boundary = randomBytes(16).toString('hex')
+  const type = ctx.response.get('Content-Type')
+  const heads = ranges.map((range) =>
+    Buffer.from(`\r\n--${boundary}\r\nContent-Type: ${type}\r\nContent-Range: ${contentRange(range, size)}\r\n\r\n`),
+  )
+  const tail = Buffer.from(`\r\n--${boundary}--\r\n`)
+  ctx.set('Content-Type', `multipart/byteranges; boundary=${boundary}`)
+  ctx.length = ranges.reduce((sum, range, i) => sum + (heads[i]?.length ?? 0) + range.end - range.start, tail.length)
+  if (ctx.method === 'HEAD') return stream(ctx, catalog, upload, undefined)
+  async function* parts() {
+    for (const [i, range] of ranges.entries()) {
+      yield heads[i]
+      yield* await catalog.open(upload, range)
+    }
+    yield tail
+  }
+  await pour(ctx, Readable.from(parts(), { objectMode: false }))
+}

@@ -1,0 +1,242 @@
+import { z } from 'zod'
+import { UploadError } from '../errors.ts'
+import type { Ctx } from '../http/context.ts'
+import { bodyOf, readJson, validate } from '../http/request.ts'
+import { isMimeType } from '../uploads/names.ts'
+import { nameFault } from '../uploads/policy.ts'
+import { uploadUrlPath } from '../uploads/upload-url.ts'
+import type { Checksum, Upload, UploadContextRef, UploadState } from '../uploads/upload.ts'
+import { type Dialect, type DialectDependencies, downloadUrl, param } from './dialect.ts'
+
+/** Bytes of `metadata` as JSON. */
+const maxMetadataBytes = 4_096
+const maxContextLength = 255 // characters
+const maxMimeLength = 255 // characters
+const defaultPage = 50
+const maxPage = 100
+/** Days that the usage summary covers, by the name of its range. */
+const usageRanges = { '7d': 7, '30d': 30, '90d': 90 } as const
+const dayMs = 86_400_000
+
+/** This dialect's word for each state. */
+const statusWords: Readonly<Record<UploadState, string>> = {
+  pending: 'pending',
+  receiving: 'pending',
+  processing: 'processing',
+  ready: 'confirmed',
+  rejected: 'rejected',
+  expired: 'expired',
+}
+const statesOf = (status: string): UploadState[] =>
+  Object.entries(statusWords).flatMap(([state, word]) => (word === status ? [state as UploadState] : []))
+
+const filename = z.string().superRefine((name, ctx) => {
+  const fault = nameFault(name)
+  if (fault !== undefined) ctx.addIssue({ code: 'custom', message: fault })
+})
+
+/** `sha256:` or `md5:` and the base64 of exactly that digest. */
+const checksum = z.string().transform((text, ctx): Checksum => {
+  const [, algorithm, digest = ''] = /^(sha256|md5):([A-Za-z0-9+/]+={0,2})$/.exec(text) ?? []
+  const length = algorithm === 'md5' ? 16 : 32
+  const bytes = Buffer.from(digest, 'base64')
+  if (bytes.length === length && bytes.toString('base64') === digest)
+    return { algorithm: algorithm === 'md5' ? 'md5' : 'sha256', digest }
+  ctx.addIssue({ code: 'custom', message: 'A checksum is "sha256:" or "md5:" and the base64 of the digest.' })
+  return z.NEVER
+})
+
+const contextFields = {
+  context_type: z.string().min(1).max(maxContextLength).nullish(),
+  context_id: z.string().min(1).max(maxContextLength).nullish(),
+}
+type ContextFields = { context_type?: string | null | undefined; context_id?: string | null | undefined }
+const together = (body: ContextFields): boolean => (body.context_type == null) === (body.context_id == null)
+const togetherFault = { message: 'context_type and context_id go together.', path: ['context_id'] }
+const contextOf = ({ context_type: type, context_id: id }: ContextFields): UploadContextRef | null =>
+  type == null || id == null ? null : { type, id }
+
+const metadata = z
+  .record(z.string(), z.string())
+  .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= maxMetadataBytes, `metadata has more than ${maxMetadataBytes} bytes.`)
+
+const createSchema = (categories: readonly string[]) =>
+  z
+    .object({
+      filename,
+      category: z.enum(categories),
+      content_type: z.string().max(maxMimeLength).refine(isMimeType, 'This is not a media type.').nullish(),
+      size_bytes: z.int().min(0).nullish(),
+      checksum: checksum.nullish(),
+      ...contextFields,
+      metadata: metadata.nullish(),
+    })
+    .refine(together, togetherFault)
+
+const confirmSchema = z.object(contextFields).refine(together, togetherFault)
+
+const listSchema = z.object({
+  status: z.enum(['pending', 'processing', 'confirmed', 'rejected', 'expired']).optional(),
+  category: z.string().max(64).optional(),
+  project_id: z.string().max(64).optional(),
+  content_type: z
+    .string()
+    .max(maxMimeLength)
+    .refine((type) => isMimeType(type.replace(/\/\*$/, '/any')), 'This is not a media type, nor one like image/*.')
+    .optional(),
+  created_after: z.iso.datetime({ offset: true }).optional(),
+  limit: z.coerce.number().int().min(1).max(maxPage).default(defaultPage),
+  cursor: z.uuid().optional(),
+})
+
+const usageSchema = z.object({ range: z.enum(['7d', '30d', '90d']).default('30d') })
+
+const time = (ms: number): string => new Date(ms).toISOString()
+const meta = (ctx: Ctx) => ({ request_id: ctx.state.requestId, timestamp: time(Date.now()) })
+
+/** Create, PUT, confirm, delete; and the reads of this API. */
+export const presigned: Dialect = (routes, deps) => {
+  const { service, catalog, uploadUrls, authenticate } = deps
+  const create = createSchema(deps.categories)
+  const view = (ctx: Ctx, upload: Upload) => uploadView(ctx, deps, upload)
+
+  routes.post('/api/v1/uploads', async (ctx) => {
+    const principal = await authenticate(ctx)
+    const body = await readJson(ctx, create)
+    const upload = await service.create(principal, {
+      dialect: 'presigned',
+      filename: body.filename.trim(),
+      category: body.category,
+      projectId: null,
+      declaredType: body.content_type ?? null,
+      declaredSize: body.size_bytes ?? null,
+      declaredChecksum: body.checksum ?? null,
+      context: contextOf(body),
+      metadata: body.metadata ?? {},
+    })
+    const url = uploadUrls.make(upload)
+    ctx.status = 201
+    ctx.body = {
+      data: { upload: view(ctx, upload), upload_url: ctx.state.origin.url + url.path, upload_headers: url.headers },
+      meta: meta(ctx),
+    }
+  })
+
+  routes.put(`${uploadUrlPath}/:id`, async (ctx) => {
+    const upload = await uploadUrls.verify({
+      id: param(ctx, 'id'),
+      expires: queryValue(ctx, 'expires'),
+      signature: queryValue(ctx, 'signature'),
+      contentType: ctx.get('content-type') || null,
+    })
+    const stored = await service.put(upload.id, bodyOf(ctx), deps.signal)
+    ctx.status = 200
+    if (stored.sha256 !== null) ctx.set('ETag', `"${stored.sha256}"`)
+    ctx.body = ''
+  })
+
+  const confirm = async (ctx: Ctx): Promise<void> => {
+    const principal = await authenticate(ctx)
+    const body = await readJson(ctx, confirmSchema, { optional: true })
+    const upload = await service.confirm(principal, param(ctx, 'id'), contextOf(body))
+    ctx.body = { data: view(ctx, upload), meta: meta(ctx) }
+  }
+  routes.post('/api/v1/uploads/:id', confirm)
+  routes.post('/api/v1/uploads/:id/confirm', confirm)
+
+  routes.delete('/api/v1/uploads/:id', async (ctx) => {
+    await service.remove(await authenticate(ctx), param(ctx, 'id'))
+    ctx.body = { data: {}, meta: meta(ctx) }
+  })
+
+  routes.get('/api/v1/uploads/:id', async (ctx) => {
+    const upload = await catalog.get(await authenticate(ctx), param(ctx, 'id'))
+    ctx.body = { data: view(ctx, upload), meta: meta(ctx) }
+  })
+
+  routes.get('/api/v1/uploads', async (ctx) => {
+    const principal = await authenticate(ctx)
+    const query = validate(listSchema, { ...ctx.query }, 'query')
+    const page = await catalog.list(principal, {
+      limit: query.limit,
+      ...(query.status === undefined ? {} : { states: statesOf(query.status) }),
+      ...(query.category === undefined ? {} : { category: query.category }),
+      ...(query.project_id === undefined ? {} : { projectId: query.project_id }),
+      ...(query.content_type === undefined ? {} : { contentType: query.content_type.toLowerCase() }),
+      ...(query.created_after === undefined ? {} : { createdAfter: Date.parse(query.created_after) }),
+      ...(query.cursor === undefined ? {} : { before: query.cursor }),
+    })
+    ctx.body = {
+      data: page.uploads.map((upload) => view(ctx, upload)),
+      meta: { ...meta(ctx), next_cursor: page.next },
+    }
+  })
+
+  routes.get('/api/v1/usage/summary', async (ctx) => {
+    const principal = await authenticate(ctx)
+    const { range } = validate(usageSchema, { ...ctx.query }, 'query')
+    const end = Date.now()
+    const start = end - (usageRanges[range] - 1) * dayMs
+    const { workspace, counts, days } = await catalog.usage(principal, time(start).slice(0, 10))
+    const { used, reserved, limit } = workspace
+    ctx.body = {
+      data: {
+        range,
+        period: { start: `${time(start).slice(0, 10)}T00:00:00.000Z`, end: time(end) },
+        storage: {
+          used_bytes: used,
+          reserved_bytes: reserved,
+          quota_bytes: limit,
+          percent: limit === null ? null : Math.round((used / limit) * 10_000) / 100,
+        },
+        uploads: {
+          total: Object.values(counts).reduce((sum, count) => sum + count, 0),
+          pending: counts.pending + counts.receiving,
+          processing: counts.processing,
+          confirmed: counts.ready,
+          rejected: counts.rejected,
+          expired: counts.expired,
+        },
+        daily: days.map(({ day, uploads, bytes }) => ({ date: day, uploads, bytes })),
+      },
+      meta: meta(ctx),
+    }
+  })
+
+  routes.get('/api/v1/auth/whoami', async (ctx) => {
+    const { userId, workspaceId, scopes, keyName } = await authenticate(ctx)
+    ctx.body = { data: { user_id: userId, workspace_id: workspaceId, scopes, key_name: keyName }, meta: meta(ctx) }
+  })
+}
+
+function uploadView(ctx: Ctx, deps: DialectDependencies, upload: Upload) {
+  const { properties } = upload
+  return {
+    id: upload.id,
+    user_id: upload.userId,
+    workspace_id: upload.workspaceId,
+    filename: upload.filename,
+    category: upload.category,
+    content_type: properties.contentType,
+    format: properties.format,
+    size_bytes: upload.size ?? upload.declaredSize,
+    received_bytes: upload.received,
+    status: statusWords[upload.state],
+    download_url: upload.state === 'ready' ? downloadUrl(ctx, deps.catalog, upload) : null,
+    context_type: upload.context?.type ?? null,
+    context_id: upload.context?.id ?? null,
+    metadata: upload.metadata,
+    width: properties.width ?? null,
+    height: properties.height ?? null,
+    duration: properties.duration ?? null,
+    created_at: time(upload.createdAt),
+    updated_at: time(upload.updatedAt),
+  }
+}
+
+/** A query parameter that stands there once; several are as wrong as none. */
+function queryValue(ctx: Ctx, name: string): string {
+  const value = ctx.query[name]
+  if (Array.isArray(value)) throw new UploadError('signature_invalid', 'The URL was changed.')
+  return value ?? ''
+}

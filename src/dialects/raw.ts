@@ -1,0 +1,142 @@
+import { z } from 'zod'
+import { notFound, UploadError } from '../errors.ts'
+import type { Ctx } from '../http/context.ts'
+import { bodyOf, readJson, validate } from '../http/request.ts'
+import { isMimeType, kindOf } from '../uploads/names.ts'
+import { cleanName } from '../uploads/policy.ts'
+import { isUuid } from '../uploads/principal.ts'
+import type { Upload, UploadState } from '../uploads/upload.ts'
+import { type Dialect, downloadUrl, param } from './dialect.ts'
+
+const maxNameLength = 512 // characters
+const defaultPage = 80
+const maxPage = 100
+
+/** An asset is a file that came whole. */
+const assetStates: readonly UploadState[] = ['processing', 'ready']
+
+const pageSchema = z.object({
+  pageSize: z.coerce.number().int().min(1).max(maxPage).default(defaultPage),
+  pageCursor: z.uuid().optional(),
+})
+const bindSchema = z.object({ assetId: z.uuid() })
+
+/** One request, one asset. */
+export const raw: Dialect = (routes, { service, catalog, authenticate, signal }) => {
+  const view = (ctx: Ctx, upload: Upload) => ({
+    assetId: upload.id,
+    type: kindOf(upload.properties.contentType),
+    source: 'upload',
+    filename: upload.filename,
+    mimetype: upload.properties.contentType,
+    size: upload.size ?? upload.received,
+    fileUrl: downloadUrl(ctx, catalog, upload),
+    fileKey: upload.objectKey,
+    width: upload.properties.width ?? null,
+    height: upload.properties.height ?? null,
+    duration: upload.properties.duration ?? null,
+  })
+
+  routes.post('/v1/uploads', async (ctx) => {
+    const principal = await authenticate(ctx)
+    const filename = nameOf(ctx)
+    const project = ctx.get('x-project-id')
+    if (project !== '') checkProjectId(project)
+    const encoding = ctx.get('content-encoding').toLowerCase()
+    if (encoding !== '' && encoding !== 'identity')
+      throw new UploadError('unsupported_media_type', 'The body must be the file itself, not compressed on the way.')
+    const body = bodyOf(ctx)
+    if (body.length === 0) throw new UploadError('empty_body', 'The body is empty: it must be the file.')
+    const declared = ctx.get('content-type')
+    const upload = await service.receive(
+      principal,
+      {
+        dialect: 'raw',
+        filename,
+        category: null,
+        projectId: project === '' ? null : project.toLowerCase(),
+        declaredType: isMimeType(declared) ? declared : null,
+        declaredSize: body.length,
+        declaredChecksum: null,
+        context: null,
+        metadata: {},
+      },
+      body,
+      signal,
+    )
+    ctx.status = 201
+    ctx.set('Location', `/v1/assets/${upload.id}`)
+    ctx.body = { data: view(ctx, upload), meta: {} }
+  })
+
+  routes.get('/v1/assets/:id', async (ctx) => {
+    const upload = await catalog.get(await authenticate(ctx), param(ctx, 'id'))
+    ctx.body = { data: view(ctx, asset(upload)), meta: {} }
+  })
+
+  routes.delete('/v1/assets/:id', async (ctx) => {
+    await service.remove(await authenticate(ctx), param(ctx, 'id'))
+    ctx.status = 204
+  })
+
+  routes.get('/v1/projects/:project/assets', async (ctx) => {
+    const principal = await authenticate(ctx)
+    const projectId = checkProjectId(param(ctx, 'project'))
+    const { pageSize, pageCursor } = validate(pageSchema, { ...ctx.query }, 'query')
+    const before = pageCursor === undefined ? {} : { before: pageCursor }
+    const page = await catalog.list(principal, { projectId, states: assetStates, limit: pageSize, ...before })
+    ctx.body = { data: page.uploads.map((upload) => view(ctx, upload)), meta: { nextPageCursor: page.next } }
+  })
+
+  routes.post('/v1/projects/:project/assets', async (ctx) => {
+    const principal = await authenticate(ctx)
+    const projectId = checkProjectId(param(ctx, 'project'))
+    const { assetId } = await readJson(ctx, bindSchema)
+    asset(await catalog.get(principal, assetId))
+    ctx.body = { data: view(ctx, await catalog.bind(principal, projectId, assetId)), meta: {} }
+  })
+
+  routes.delete('/v1/projects/:project/assets/:id', async (ctx) => {
+    const principal = await authenticate(ctx)
+    await catalog.unbind(principal, checkProjectId(param(ctx, 'project')), param(ctx, 'id'))
+    ctx.status = 204
+  })
+}
+
+function asset(upload: Upload): Upload {
+  if (!assetStates.includes(upload.state)) throw notFound()
+  return upload
+}
+
+function checkProjectId(project: string): string {
+  if (!isUuid(project)) throw new UploadError('validation_failed', 'A project id is a UUID here.')
+  return project.toLowerCase()
+}
+
+/** The name from `x-file-name`: UTF-8, as it is or percent-encoded. */
+function nameOf(ctx: Ctx): string {
+  const header = ctx.get('x-file-name')
+  if (header.trim() === '') throw new UploadError('validation_failed', 'The header x-file-name is required: the name of the file.')
+  const name = percentDecoded(utf8(header))
+  if ([...name].length > maxNameLength)
+    throw new UploadError('validation_failed', `The name in x-file-name has more than ${maxNameLength} characters.`)
+  return cleanName(name)
+}
+
+/** Node reads header bytes as Latin-1; clients that send UTF-8 meant UTF-8. */
+function utf8(header: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(header, 'latin1'))
+  } catch {
+    return header
+  }
+}
+
+/** A name that merely holds a percent sign stays as it is. */
+function percentDecoded(name: string): string {
+  try {
+    return decodeURIComponent(name)
+  } catch {
+    return name
+  }
+}

@@ -1,0 +1,72 @@
+import { createHash, randomInt, timingSafeEqual } from 'node:crypto'
+import type { Ctx } from './context.ts'
+import { UploadError } from '../errors.ts'
+import type { Principal } from '../uploads/principal.ts'
+import type { ApiKey, Records } from '../uploads/records.ts'
+
+/** Characters of the longest credential that is looked at. */
+const maxCredentialLength = 8_192
+const secretLength = 32
+
+export type Authenticate = (ctx: Ctx) => Promise<Principal>
+
+/** What the records keep of a key. */
+export const keyDigest = (key: string): Buffer => createHash('sha256').update(key).digest()
+
+const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+
+/** A new API key, shown once. */
+export const newKey = (prefix: string): string =>
+  `${prefix}_live_${Array.from({ length: secretLength }, () => base62[randomInt(base62.length)]).join('')}`
+
+/**
+ * Who is calling: the API key in `Authorization: Bearer` or `x-api-key`, and the workspace in `X-Workspace-Id` if it is given.
+ *
+ * @param prefix what keys begin with, such as `op`
+ * @throws {UploadError} `unauthenticated`, `api_key_reserved`, `workspace_forbidden`
+ */
+export function authenticator(records: Records, prefix: string): Authenticate {
+  const live = new RegExp(`^${prefix}_live_[0-9A-Za-z]{${secretLength}}$`)
+  const reserved = new RegExp(`^${prefix}_(test|pub)_`)
+
+  return async (ctx) => {
+    const credential = credentialOf(ctx)
+    if (reserved.test(credential)) throw new UploadError('api_key_reserved', 'Test and public keys are reserved: use a live key.')
+    const digest = keyDigest(credential)
+    const key = live.test(credential) ? await records.keyByDigest(digest) : undefined
+    if (!key || !valid(key)) throw new UploadError('unauthenticated', 'The API key is not valid, revoked or expired.')
+    const asked = ctx.get('x-workspace-id')
+    if (asked !== '' && !sameText(asked, key.workspaceId))
+      throw new UploadError('workspace_forbidden', 'This key does not belong to that workspace.')
+    return (ctx.state.principal = {
+      id: `key:${key.id}`,
+      userId: key.userId,
+      workspaceId: key.workspaceId,
+      scopes: key.scopes,
+      projects: key.projects,
+      keyName: key.name,
+    })
+  }
+}
+
+function credentialOf(ctx: Ctx): string {
+  const header = ctx.get('authorization')
+  const bearer = /^Bearer +(\S+) *$/i.exec(header.slice(0, maxCredentialLength))?.[1] ?? ''
+  const apiKey = ctx.get('x-api-key').trim()
+  if (header !== '' && bearer === '') throw new UploadError('unauthenticated', 'The Authorization header must be "Bearer <key>".')
+  if (bearer !== '' && apiKey !== '' && !sameText(bearer, apiKey))
+    throw new UploadError('unauthenticated', 'Authorization and x-api-key hold different credentials: send one.')
+  const credential = bearer || apiKey
+  if (credential === '') throw new UploadError('unauthenticated', 'Send an API key as "Authorization: Bearer <key>" or "x-api-key: <key>".')
+  if (credential.length > maxCredentialLength) throw new UploadError('unauthenticated', 'The credential is too long.')
+  return credential
+}
+
+/** In constant time for texts of equal length. */
+const sameText = (a: string, b: string): boolean => {
+  const [left, right] = [keyDigest(a), keyDigest(b)]
+  return timingSafeEqual(left, right)
+}
+
+const valid = (key: ApiKey): boolean =>
+  key.revokedAt === null && (key.expiresAt === null || key.expiresAt > Date.now())

@@ -1,0 +1,59 @@
+import { BlockList, isIP } from 'node:net'
+import type { IncomingMessage } from 'node:http'
+
+/** `false`: nobody · `true`: whoever connects · a number: that many hops · else the networks of the proxies. */
+export type TrustProxy = boolean | number | readonly Network[]
+
+export interface Network {
+  readonly address: string
+  /** Bits of the address that count. */
+  readonly prefix: number
+  readonly family: 'ipv4' | 'ipv6'
+}
+
+export interface Origin {
+  /** The address of the client itself. */
+  readonly ip: string
+  /** Scheme and host as the client asked for them, such as `https://files.example.org`. */
+  readonly url: string
+}
+
+const hostPattern = /^(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i
+
+/** Where a request came from and which address it asked for. Forwarded headers count only when a trusted proxy sent them. */
+export function originReader(publicUrl: string | null, trust: TrustProxy): (req: IncomingMessage) => Origin {
+  const proxies = new BlockList()
+  if (typeof trust === 'object')
+    for (const { address, prefix, family } of trust) proxies.addSubnet(address, prefix, family)
+
+  const trusted = (address: string, hop: number): boolean => {
+    if (typeof trust === 'boolean') return trust
+    if (typeof trust === 'number') return hop < trust
+    const plain = address.replace(/^::ffff:(?=\d+\.)/, '')
+    return isIP(plain) !== 0 && proxies.check(plain, isIP(plain) === 6 ? 'ipv6' : 'ipv4')
+  }
+
+  return (req) => {
+    const peer = req.socket.remoteAddress ?? ''
+    const forwarded = trusted(peer, 0)
+    let ip = peer
+    if (forwarded) {
+      const hops = list(req.headers['x-forwarded-for']).toReversed()
+      for (const [index, address] of hops.entries()) {
+        ip = address
+        if (!trusted(address, index + 1)) break
+      }
+    }
+    if (publicUrl !== null) return { ip, url: publicUrl }
+    const header = (name: string): string | undefined => (forwarded ? list(req.headers[name])[0] : undefined)
+    const scheme = header('x-forwarded-proto') === 'https' ? 'https' : 'http'
+    const host = header('x-forwarded-host') ?? req.headers.host ?? ''
+    return { ip, url: `${scheme}://${hostPattern.test(host) ? host : 'localhost'}` }
+  }
+}
+
+const list = (header: string | string[] | undefined): string[] =>
+  String(header ?? '')
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')

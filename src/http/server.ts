@@ -1,0 +1,211 @@
+import { randomBytes } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import cors from '@koa/cors'
+import { Router } from '@koa/router'
+import Koa from 'koa'
+import type { Logger } from 'pino'
+import { UploadError } from '../errors.ts'
+import { ClientGone } from '../uploads/ingest.ts'
+import type { RequestState, Routes } from './context.ts'
+import type { Origin } from './origin.ts'
+import { errorAnswer } from './problem.ts'
+import { waitsForContinue } from './request.ts'
+
+const maxHeaderBytes = 16 * 1024
+/** Milliseconds in which a request's headers must have come. */
+const headersTimeoutMs = 30_000
+/** Milliseconds for which an idle connection is kept. */
+const keepAliveMs = 65_000
+const maxConnections = 10_000
+/** Bytes of a refused body that are read and dropped, so that the connection stays usable. */
+const drainBytes = 64 * 1024
+/** Milliseconds for which a connection whose body was refused stays open, so that the client can read why. */
+const lingerMs = 1_000
+/** Seconds for which a browser may remember the answer to a preflight. */
+const preflightSeconds = 86_400
+
+export interface HttpServerOptions {
+  readonly host: string
+  readonly port: number
+  readonly corsOrigins: readonly string[]
+  readonly origin: (req: IncomingMessage) => Origin
+  readonly routes: (routes: Routes) => void
+  readonly log: Logger
+}
+
+export interface HttpServer {
+  readonly url: string
+  /** Accepts no more, and waits for the requests that run: at most so long. */
+  stop(graceMs: number): Promise<void>
+}
+
+/** The server that all dialects share. */
+export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
+  const { log } = options
+  let stopping = false
+  const app = new Koa<RequestState>()
+  const router = new Router<RequestState>()
+  options.routes(router)
+  app.use(identify(options, () => stopping))
+  app.use(answerErrors(log))
+  app.use(allowOrigins(options.corsOrigins))
+  app.use(router.routes())
+  app.use(
+    router.allowedMethods({
+      throw: true,
+      methodNotAllowed: () => new UploadError('method_not_allowed', 'This method does not exist here.'),
+      notImplemented: () => new UploadError('method_not_allowed', 'This method does not exist here.'),
+    }),
+  )
+  app.use(() => {
+    throw new UploadError('not_found', 'There is nothing at this address.')
+  })
+  // What arrives here is a connection that broke off while an answer was on its way.
+  app.on('error', (err: unknown) => log.debug({ err }, 'a connection failed'))
+
+  const handle = app.callback()
+  const server = createServer({ maxHeaderSize: maxHeaderBytes, headersTimeout: headersTimeoutMs, keepAliveTimeout: keepAliveMs })
+  server.requestTimeout = 0 // uploads may take long: their own time limit looks at silence
+  server.maxConnections = maxConnections
+  const listener = (req: IncomingMessage, res: ServerResponse) => void handle(req, res)
+  server.on('request', listener)
+  server.on('checkContinue', listener) // whoever wants the body says so
+  server.on('clientError', answerClientError)
+  await listen(server, options.host, options.port)
+
+  return {
+    url: urlOf(server, options.host),
+    async stop(graceMs) {
+      stopping = true
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      server.closeIdleConnections()
+      const timer = setTimeout(() => server.closeAllConnections(), graceMs)
+      await closed
+      clearTimeout(timer)
+    },
+  }
+}
+
+/** Request id, origin, log line. */
+function identify(options: HttpServerOptions, stopping: () => boolean): Koa.Middleware<RequestState> {
+  return async (ctx, next) => {
+    const started = performance.now()
+    const given = ctx.get('x-request-id')
+    ctx.state.requestId = /^[A-Za-z0-9_-]{8,128}$/.test(given) ? given : `req_${randomBytes(12).toString('hex')}`
+    ctx.state.origin = options.origin(ctx.req)
+    ctx.set('X-Request-Id', ctx.state.requestId)
+    ctx.set('X-Content-Type-Options', 'nosniff')
+    if (stopping()) ctx.set('Connection', 'close')
+    ctx.res.once('close', () => {
+      const ms = Math.round(performance.now() - started)
+      const { requestId, origin, principal } = ctx.state
+      const facts = { requestId, method: ctx.method, path: ctx.path, status: ctx.res.statusCode, ms, ip: origin.ip }
+      const cut = !ctx.res.writableFinished
+      options.log.info({ ...facts, workspaceId: principal?.workspaceId, ...(cut ? { cut } : {}) }, 'request')
+    })
+    await next()
+  }
+}
+
+function answerErrors(log: Logger): Koa.Middleware<RequestState> {
+  return async (ctx, next) => {
+    try {
+      await next()
+      if (ctx.respond !== false) closeWhenUnread(ctx.req, ctx.res)
+    } catch (error) {
+      if (error instanceof ClientGone || ctx.res.headersSent || ctx.res.destroyed) {
+        ctx.respond = false
+        ctx.res.destroy()
+        return
+      }
+      const known = error instanceof UploadError
+      const answer = errorAnswer(error, { path: ctx.path, method: ctx.method, contentType: ctx.get('content-type') })
+      if (!known || answer.status >= 500)
+        log.error({ requestId: ctx.state.requestId, err: error }, known ? error.message : 'unexpected error')
+      ctx.status = answer.status
+      ctx.set(answer.headers)
+      ctx.body = answer.body
+      if (bodyIsUnread(ctx.req)) refuseBody(ctx, answer.body)
+    }
+  }
+}
+
+/** More of the body is to come than is worth reading. */
+function bodyIsUnread(req: IncomingMessage): boolean {
+  if (req.complete || req.destroyed) return false
+  const length = req.headers['content-length']
+  if (length === undefined && req.headers['transfer-encoding'] === undefined) return false
+  return waitsForContinue(req) || length === undefined || Number(length) > drainBytes
+}
+
+function closeWhenUnread(req: IncomingMessage, res: ServerResponse): void {
+  if (bodyIsUnread(req)) res.setHeader('Connection', 'close')
+}
+
+/**
+ * Answers, reads no more of the body, and closes only a little later: a connection that is closed while the client still sends is
+ * reset, and the client would never see the answer.
+ */
+function refuseBody(ctx: Koa.ParameterizedContext<RequestState>, body: object): void {
+  const { req, res } = ctx
+  ctx.respond = false
+  req.pause()
+  const text = Buffer.from(JSON.stringify(body))
+  res.setHeader('Connection', 'close')
+  res.setHeader('Content-Length', text.length)
+  res.write(text)
+  const close = () => {
+    clearTimeout(timer)
+    if (!res.writableEnded) res.end()
+  }
+  const timer = setTimeout(close, lingerMs)
+  req.once('close', close)
+}
+
+function allowOrigins(origins: readonly string[]): Koa.Middleware {
+  const any = origins.includes('*')
+  return cors({
+    // A browser asks with an origin; which one is answered only when it is on the list.
+    origin: (ctx) => (any ? '*' : origins.includes(ctx.get('origin')) ? ctx.get('origin') : ''),
+    allowMethods: 'GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS',
+    exposeHeaders: ['Location', 'ETag', 'Content-Range', 'Content-Disposition', 'Accept-Ranges', 'Retry-After', 'X-Request-Id'],
+    maxAge: preflightSeconds,
+    keepHeadersOnError: true,
+  })
+}
+
+/** What Node could not read as HTTP never reaches the application. */
+function answerClientError(error: NodeJS.ErrnoException, socket: NodeJS.WritableStream & { destroyed?: boolean }): void {
+  if (!socket.writable || socket.destroyed) return
+  const [status, title] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? [431, 'Request header fields too large']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? [408, 'Request timeout']
+        : [400, 'Bad request']
+  const body = JSON.stringify({ type: 'BAD_REQUEST', title, status, detail: 'The request could not be read as HTTP.', errorCode: 'BAD_REQUEST' })
+  const head = [
+    `HTTP/1.1 ${status} ${title}`,
+    'Content-Type: application/problem+json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `X-Request-Id: req_${randomBytes(12).toString('hex')}`,
+    'Connection: close',
+  ]
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+function urlOf(server: Server, host: string): string {
+  const { port } = server.address() as AddressInfo // a TCP server has no other
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}

@@ -1,0 +1,18 @@
+export { defineConfig, type UserConfig } from '../config/schema.ts'
+export {
+  type Awaitable,
+  type BootContext,
+  BudgetError,
+  type ByteSource,
+  type CreatePatch,
+  type NewUpload,
+  type Patch,
+  type Plugin,
+  type PluginContext,
+  type PluginLog,
+  type Properties,
+  type RejectCode,
+  type Tap,
+  type Upload,
+  type UploadContext,
+} from './plugin.ts'

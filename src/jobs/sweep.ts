@@ -1,0 +1,134 @@
+import type { PluginLog } from '../plugin.ts'
+import type { ObjectStore } from '../uploads/object-store.ts'
+import type { Finding, Records } from '../uploads/records.ts'
+import type { UploadService } from '../uploads/service.ts'
+
+/** Rows or objects of one step. */
+const stepSize = 500
+/** Milliseconds for which single ledger rows are kept. */
+const ledgerMs = 30 * 86_400_000
+/** Milliseconds between two comparisons of the records with the store. */
+const reconcileEveryMs = 6 * 3_600_000
+
+export interface SweepDependencies {
+  readonly records: Records
+  readonly store: ObjectStore
+  /** Milliseconds for which an object that no record knows is left alone. */
+  readonly orphanGraceMs: number
+}
+
+export interface Reconciled {
+  /** What is wrong, in sentences. */
+  readonly findings: readonly Finding[]
+  readonly objects: number
+  readonly uploads: number
+  /** Keys of objects that were given to the job that removes them. */
+  readonly orphans: readonly string[]
+}
+
+/**
+ * Compares records and store both ways. Objects that no record, intent or job knows of, and that are older than the grace period,
+ * go (unless `dryRun`); uploads whose object is missing can only be reported.
+ */
+export async function reconcile(deps: SweepDependencies, options: { dryRun: boolean; signal?: AbortSignal }): Promise<Reconciled> {
+  const { records, store } = deps
+  const findings: Finding[] = []
+  const orphans: string[] = []
+  let objects = 0
+  let uploads = 0
+
+  async function lookAt(keys: readonly string[]): Promise<void> {
+    for (const key of await records.unknownKeys(keys)) {
+      orphans.push(key)
+      if (options.dryRun) findings.push(`Object ${key} belongs to no upload.`)
+      else await records.abandon(key)
+    }
+  }
+
+  let keys: string[] = []
+  for await (const object of store.list(options.signal)) {
+    objects++
+    if (object.modifiedAt > Date.now() - deps.orphanGraceMs) continue
+    keys.push(object.key)
+    if (keys.length >= stepSize) await lookAt(keys.splice(0))
+  }
+  await lookAt(keys)
+
+  for (let after = 0; !options.signal?.aborted; ) {
+    const page = await records.storedUploads(after, stepSize)
+    for (const upload of page) {
+      uploads++
+      after = upload.number
+      if (upload.objectKey === null) continue
+      const object = await store.stat(upload.objectKey)
+      if (object?.size === upload.size) continue
+      // It may have been deleted since the page was read.
+      const now = await records.get(upload.id)
+      if (now?.objectKey !== upload.objectKey) continue
+      const found = object ? `has ${object.size} bytes instead of ${upload.size}` : 'is missing'
+      findings.push(`The object of upload ${upload.id} (workspace ${upload.workspaceId}) ${found}.`)
+    }
+    if (page.length < stepSize) break
+  }
+  return { findings, objects, uploads, orphans }
+}
+
+export interface Sweeper {
+  stop(): Promise<void>
+}
+
+/** The periodic repair: expires what was never finished, forgets what ended long ago, compares records with the store. */
+export function startSweep(
+  deps: SweepDependencies & {
+    readonly service: UploadService
+    readonly intervalMs: number
+    /** Milliseconds for which `rejected` and `expired` records are kept. */
+    readonly keepEndedMs: number
+    readonly wakeJobs: () => void
+    readonly log: PluginLog
+  },
+): Sweeper {
+  const { records, service, log } = deps
+  const stopped = new AbortController()
+  let nextReconcile = Date.now() + reconcileEveryMs
+  let timer: NodeJS.Timeout | undefined
+  let round: Promise<void> | undefined
+
+  async function sweep(): Promise<void> {
+    for (let left = true; left && !stopped.signal.aborted; ) {
+      const overdue = await records.overdue(stepSize)
+      // One that was confirmed or deleted in the meantime is not overdue any more.
+      await Promise.allSettled(overdue.map((upload) => service.expire(upload)))
+      left = overdue.length === stepSize
+      if (overdue.length > 0) deps.wakeJobs()
+    }
+    while ((await records.forget(Date.now() - deps.keepEndedMs, stepSize)) === stepSize) await pause()
+    while ((await records.foldLedger(Date.now() - ledgerMs, stepSize)) === stepSize) await pause()
+    if (Date.now() < nextReconcile) return
+    nextReconcile = Date.now() + reconcileEveryMs
+    const { findings, orphans } = await reconcile(deps, { dryRun: false, signal: stopped.signal })
+    for (const finding of findings) log.error({}, finding)
+    if (orphans.length > 0) log.warn({ orphans: orphans.length }, 'objects without a record were removed')
+  }
+
+  function look(): void {
+    round = sweep()
+      .catch((error: unknown) => {
+        if (!stopped.signal.aborted) log.error({ err: error }, 'the sweep failed')
+      })
+      .finally(() => {
+        if (!stopped.signal.aborted) timer = setTimeout(look, deps.intervalMs)
+      })
+  }
+
+  look()
+  return {
+    async stop() {
+      stopped.abort()
+      clearTimeout(timer)
+      await round
+    },
+  }
+}
+
+const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

@@ -1,0 +1,99 @@
+import type { PluginLog } from '../plugin.ts'
+import type { Job, JobWork, Records } from '../uploads/records.ts'
+
+/** Milliseconds between two looks for due jobs, when nobody wakes the worker. */
+const pollMs = 1_000
+/** Jobs that run side by side. */
+const parallelJobs = 8
+/** Milliseconds after which a claimed job that was not finished comes again. */
+const leaseMs = 120_000
+/** Milliseconds before the second try; doubled with every further one. */
+const firstBackoffMs = 1_000
+const longestBackoffMs = 15 * 60_000
+/** Tries before a job is given up: with this backoff about two days. */
+export const maxTries = 200
+
+export type JobHandlers = { readonly [K in JobWork['kind']]: (work: Extract<JobWork, { kind: K }>) => Promise<void> }
+
+export interface Worker {
+  /** Looks at once. */
+  wake(): void
+  /** Takes no more jobs and waits for those that run. */
+  stop(): Promise<void>
+}
+
+/** Runs the outbox: claims rows, tries each with backoff, gives up loudly. Every job may run more than once. */
+export function startWorker(records: Records, handlers: JobHandlers, log: PluginLog): Worker {
+  const stopped = new AbortController()
+  let timer: NodeJS.Timeout | undefined
+  let round: Promise<void> | undefined
+  let again = false
+
+  async function work(): Promise<void> {
+    do {
+      again = false
+      const claimed = await records.claim(parallelJobs, leaseMs)
+      await Promise.all(claimed.map(runOne))
+      if (claimed.length === parallelJobs) again = true
+    } while (again && !stopped.signal.aborted)
+  }
+
+  async function runOne(job: Job): Promise<void> {
+    try {
+      await handle(job.work)
+      await records.done(job.number)
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      const tries = job.tries + 1
+      const givenUp = tries >= maxTries
+      await records.failed(job.number, message, givenUp ? null : Date.now() + backoffMs(tries))
+      const facts = { job: job.number, kind: job.work.kind, tries, err: error }
+      if (givenUp) log.error(facts, 'a job was given up: see "fairlead jobs list", then "fairlead jobs retry"')
+      else log.warn(facts, 'a job failed and will be tried again')
+    }
+  }
+
+  async function handle(job: JobWork): Promise<void> {
+    switch (job.kind) {
+      case 'delete-object':
+        return handlers['delete-object'](job)
+      case 'verdict':
+        return handlers.verdict(job)
+      case 'after-finish':
+        return handlers['after-finish'](job)
+      case 'after-terminate':
+        return handlers['after-terminate'](job)
+    }
+  }
+
+  function look(): void {
+    if (stopped.signal.aborted) return
+    if (round) {
+      again = true
+      return
+    }
+    clearTimeout(timer)
+    round = work()
+      .catch((error: unknown) => log.error({ err: error }, 'the job worker could not work'))
+      .finally(() => {
+        round = undefined
+        if (!stopped.signal.aborted) timer = setTimeout(look, pollMs)
+      })
+  }
+
+  look()
+  return {
+    wake: () => setImmediate(look),
+    async stop() {
+      stopped.abort()
+      clearTimeout(timer)
+      await round
+    },
+  }
+}
+
+/** Doubles with every try, with up to half of it taken off at random, so that failures do not come back in step. */
+export function backoffMs(tries: number): number {
+  const full = Math.min(longestBackoffMs, firstBackoffMs * 2 ** Math.min(tries - 1, 30))
+  return Math.round(full * (0.5 + Math.random() / 2))
+}

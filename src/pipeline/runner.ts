@@ -1,0 +1,225 @@
+import { Rejection, UploadError } from '../errors.ts'
+import type { Awaitable, Patch, Plugin, PluginContext, PluginLog, Upload, UploadContext } from '../plugin.ts'
+import type { ObjectStore } from '../uploads/object-store.ts'
+import { type HookOptions, merge, mergePatches, type Pipeline } from '../uploads/pipeline.ts'
+import { storedBytes } from './bytes.ts'
+import { tapLine } from './taps.ts'
+
+/** Milliseconds that one hook may take, when its plugin says nothing. */
+const hookTimeoutMs = 10_000
+/** Seconds after which a client may ask again about a file that a plugin failed on. */
+const failureRetrySeconds = 5
+
+export interface PluginRunner extends Pipeline {
+  /** Runs one plugin's `afterFinish` or `afterTerminate`, as its job asks. */
+  after(hook: 'afterFinish' | 'afterTerminate', plugin: string, upload: Upload): Promise<void>
+  close(): Promise<void>
+}
+
+export interface RunnerOptions {
+  readonly plugins: readonly Plugin[]
+  readonly store: ObjectStore
+  readonly log: PluginLog
+}
+
+/** Runs the plugins of an installation. */
+export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunner {
+  /** One hook within its time; a hook that answers at once costs no timer. */
+  async function run<T>(
+    plugin: Plugin,
+    hook: string,
+    outer: AbortSignal | undefined,
+    call: (ctx: PluginContext) => Awaitable<T>,
+    facts: { readonly workspaceId: string; readonly upload?: Upload },
+  ): Promise<T | undefined> {
+    const controller = lazyAbort(outer)
+    try {
+      const answer = call(pluginContext(facts.workspaceId, log, controller))
+      if (!(answer instanceof Promise)) return answer
+      return await within(answer, plugin.timeoutMs ?? hookTimeoutMs, controller)
+    } catch (error) {
+      failed(plugin, hook, error, facts)
+      return undefined
+    }
+  }
+
+  /** Throws what the failure means, or returns when this plugin is to be skipped. */
+  function failed(plugin: Plugin, hook: string, error: unknown, facts: { readonly workspaceId: string; readonly upload?: Upload }) {
+    if (error instanceof Rejection) throw error
+    const about = { plugin: plugin.name, hook, uploadId: facts.upload?.id, workspaceId: facts.workspaceId, err: error }
+    if (plugin.onFailure === 'skip') return log.warn(about, 'a plugin failed and was skipped')
+    log.error(about, 'a plugin failed')
+    if (error instanceof UploadError) throw error
+    throw new UploadError('processing_failed', 'The file could not be checked now; try again later.', {
+      cause: error,
+      retryAfter: failureRetrySeconds,
+    })
+  }
+
+  const wants = (plugin: Plugin, upload: Upload): boolean => plugin.accepts?.(upload) ?? true
+
+  /** Runs one hook of each plugin after another, each seeing what the ones before have found. */
+  async function each(
+    upload: Upload,
+    hook: string,
+    options: HookOptions,
+    call: (plugin: Plugin, ctx: UploadContext) => Awaitable<Patch | void> | undefined,
+  ): Promise<Patch> {
+    let known = upload
+    let found: Patch = {}
+    for (const plugin of plugins) {
+      if (!wants(plugin, known)) continue
+      const patch = await run(
+        plugin,
+        hook,
+        options.signal,
+        (ctx) => call(plugin, uploadContext(ctx, known, options)),
+        { workspaceId: upload.workspaceId, upload },
+      )
+      if (!patch) continue
+      known = merge(known, patch)
+      found = mergePatches(found, patch)
+    }
+    return found
+  }
+
+  return {
+    headBytes: Math.max(0, ...plugins.map((plugin) => plugin.inspect?.bytes ?? 0)),
+
+    async beforeCreate(draft, workspaceId) {
+      let reserve = 0
+      let patch: Patch = {}
+      for (const plugin of plugins) {
+        if (!plugin.beforeCreate) continue
+        const found = await run(plugin, 'beforeCreate', undefined, (ctx) => plugin.beforeCreate?.(draft, ctx), { workspaceId })
+        if (!found) continue
+        reserve = Math.max(reserve, found.reserve ?? 0)
+        patch = mergePatches(patch, found)
+      }
+      return { reserve, patch }
+    },
+
+    inspect: (upload, headBytes, options) =>
+      each(upload, 'inspect', options, (plugin, ctx) =>
+        plugin.inspect?.handler(headBytes.subarray(0, plugin.inspect.bytes), ctx),
+      ),
+
+    taps(upload, options) {
+      const found = plugins.flatMap((plugin) => {
+        if (!plugin.tap || !wants(plugin, upload)) return []
+        const base = pluginContext(upload.workspaceId, log, lazyAbort(options.signal))
+        const tap = plugin.tap(uploadContext(base, upload, options))
+        const fail = (error: unknown) => failed(plugin, 'tap', error, { workspaceId: upload.workspaceId, upload })
+        return tap ? [{ tap, failed: fail }] : []
+      })
+      return found.length > 0 ? tapLine(found) : undefined
+    },
+
+    beforeFinish: (upload, options) =>
+      each(upload, 'beforeFinish', options, async (plugin, ctx) => {
+        if (!plugin.beforeFinish) return undefined
+        const bytes = storedBytes(store, upload.objectKey ?? '', upload.size ?? 0, ctx.signal)
+        try {
+          return await plugin.beforeFinish(bytes.source, ctx)
+        } finally {
+          await bytes.dispose()
+        }
+      }),
+
+    afterFinish: (upload) => plugins.filter((p) => p.afterFinish && wants(p, upload)).map((p) => p.name),
+    afterTerminate: (upload) => plugins.filter((p) => p.afterTerminate && wants(p, upload)).map((p) => p.name),
+
+    async after(hook, name, upload) {
+      const plugin = plugins.find((one) => one.name === name)
+      if (!plugin) return
+      const reserve = () => Promise.reject(new UploadError('internal', 'The upload is finished.'))
+      await run(
+        plugin,
+        hook,
+        undefined,
+        async (base) => {
+          const ctx = uploadContext(base, upload, { reserve })
+          if (hook === 'afterTerminate') return plugin.afterTerminate?.(ctx)
+          const bytes = storedBytes(store, upload.objectKey ?? '', upload.size ?? 0, ctx.signal)
+          try {
+            await plugin.afterFinish?.(bytes.source, ctx)
+          } finally {
+            await bytes.dispose()
+          }
+        },
+        { workspaceId: upload.workspaceId, upload },
+      )
+    },
+
+    async close() {
+      for (const plugin of plugins.toReversed()) await plugin.close?.()
+    },
+  }
+}
+
+interface LazyAbort {
+  readonly signal: AbortSignal
+  abort(reason: Error): void
+}
+
+/** Most hooks never look at their signal, and making one for each costs more than the hook. */
+function lazyAbort(outer: AbortSignal | undefined): LazyAbort {
+  let controller: AbortController | undefined
+  let reason: Error | undefined
+  return {
+    get signal() {
+      if (!controller) {
+        controller = new AbortController()
+        if (reason) controller.abort(reason)
+      }
+      return outer ? AbortSignal.any([outer, controller.signal]) : controller.signal
+    },
+    abort(why) {
+      reason = why
+      controller?.abort(why)
+    },
+  }
+}
+
+async function within<T>(answer: Promise<T>, timeoutMs: number, controller: LazyAbort): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const error = new Error(`The hook took more than ${timeoutMs} ms.`)
+      controller.abort(error)
+      reject(error)
+    }, timeoutMs)
+  })
+  try {
+    return await Promise.race([answer, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function pluginContext(workspaceId: string, log: PluginLog, controller: LazyAbort): PluginContext {
+  return {
+    log,
+    workspaceId,
+    get signal() {
+      return controller.signal
+    },
+    reject(code, message, facts) {
+      throw new Rejection(code, message, facts === undefined ? {} : { facts })
+    },
+  }
+}
+
+/** The same context with the upload; a getter, because spreading would ask for the signal. */
+function uploadContext(base: PluginContext, upload: Upload, options: Pick<HookOptions, 'reserve'>): UploadContext {
+  return {
+    log: base.log,
+    workspaceId: base.workspaceId,
+    upload,
+    reserve: options.reserve,
+    reject: base.reject,
+    get signal() {
+      return base.signal
+    },
+  }
+}

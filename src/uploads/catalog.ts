@@ -1,0 +1,90 @@
+import { notFound, UploadError } from '../errors.ts'
+import type { ByteRange, ObjectStore } from './object-store.ts'
+import { demandProject, demandScope, isUuid, owned, type Principal } from './principal.ts'
+import type { ListFilter, Page, Records, Usage } from './records.ts'
+import type { Tokens } from './tokens.ts'
+import type { Upload } from './upload.ts'
+import type { Readable } from 'node:stream'
+
+export interface CatalogDependencies {
+  readonly records: Records
+  readonly store: ObjectStore
+  readonly tokens: Tokens
+  readonly projectMode: 'open' | 'registered'
+  /** Milliseconds for which a download URL is good. */
+  readonly downloadTtlMs: number
+}
+
+export type ListRequest = Omit<ListFilter, 'workspaceId' | 'onlyProjects'>
+
+/** A download URL's proof: when it ends, and the signature. */
+export interface DownloadToken {
+  readonly expires: number
+  readonly signature: string
+}
+
+/** Looks at what is there: uploads, their bytes, projects and usage. Changes bindings only. */
+export function catalog({ records, store, tokens, projectMode, downloadTtlMs }: CatalogDependencies) {
+  async function readable(upload: Upload | undefined): Promise<Upload> {
+    if (!upload) throw notFound()
+    if (upload.state !== 'ready')
+      throw new UploadError('upload_state_conflict', `The upload is ${upload.state}: there is nothing to download.`)
+    return upload
+  }
+
+  return {
+    get: (principal: Principal, id: string): Promise<Upload> => owned(records, principal, id, 'uploads:read'),
+
+    async list(principal: Principal, request: ListRequest): Promise<Page> {
+      demandScope(principal, 'uploads:read')
+      if (request.projectId !== undefined) demandProject(principal, request.projectId)
+      const limited = principal.projects === null ? {} : { onlyProjects: principal.projects }
+      return records.list({ ...request, ...limited, workspaceId: principal.workspaceId })
+    },
+
+    async usage(principal: Principal, fromDay: string): Promise<Usage> {
+      demandScope(principal, 'uploads:read')
+      const usage = await records.usage(principal.workspaceId, fromDay)
+      if (!usage) throw notFound()
+      return usage
+    },
+
+    async bind(principal: Principal, projectId: string, id: string): Promise<Upload> {
+      demandProject(principal, projectId)
+      const upload = await owned(records, principal, id, 'uploads:write')
+      await records.bind(upload, projectId, projectMode)
+      return upload
+    },
+
+    async unbind(principal: Principal, projectId: string, id: string): Promise<void> {
+      demandProject(principal, projectId)
+      const upload = await owned(records, principal, id, 'uploads:write')
+      if (!(await records.unbind(upload, projectId))) throw notFound()
+    },
+
+    /** A proof that lets whoever has it read this upload for a while. */
+    downloadToken(upload: Upload): DownloadToken {
+      const expires = Math.floor((Date.now() + downloadTtlMs) / 1_000)
+      return { expires, signature: tokens.sign('download', [upload.id, expires]) }
+    },
+
+    /** The upload to be downloaded, by credentials or by token. @throws {UploadError} */
+    async forDownload(id: string, by: Principal | DownloadToken): Promise<Upload> {
+      if ('signature' in by) {
+        if (!tokens.verify('download', [id, by.expires], by.signature))
+          throw new UploadError('signature_invalid', 'The download URL was changed or is not ours.')
+        if (by.expires * 1_000 < Date.now())
+          throw new UploadError('upload_expired', 'The download URL has expired: ask for a new one.')
+        return readable(isUuid(id) ? await records.get(id) : undefined)
+      }
+      return readable(await owned(records, by, id, 'uploads:read'))
+    },
+
+    open(upload: Upload, range?: ByteRange, signal?: AbortSignal): Promise<Readable> {
+      if (upload.objectKey === null) throw notFound()
+      return store.read(upload.objectKey, range, signal)
+    },
+  }
+}
+
+export type Catalog = ReturnType<typeof catalog>

@@ -1,0 +1,136 @@
+import { createHash } from 'node:crypto'
+import type { Readable } from 'node:stream'
+import { UploadError } from '../errors.ts'
+import type { ObjectStore } from './object-store.ts'
+import { type HookOptions, merge, mergePatches, type Pipeline } from './pipeline.ts'
+import { checkFound, type Policy, sizeLimit } from './policy.ts'
+import { type End, intake } from './receive.ts'
+import type { Patch, Upload } from './upload.ts'
+
+/** Bytes that a client sends, as a dialect hands them over. */
+export interface Body {
+  readonly stream: Readable
+  /** Bytes that the client has announced for this body; `null`: unknown. */
+  readonly length: number | null
+  /** The client sends nothing before it is told to: `accept` tells it. */
+  readonly waits: boolean
+  accept(): void
+}
+
+export interface Ingested {
+  readonly size: number
+  /** Hexadecimal. */
+  readonly sha256: string
+  readonly patch: Patch
+}
+
+export interface IngestOptions extends HookOptions {
+  readonly key: string
+  readonly signal: AbortSignal
+  /** Resolves to the upload when its record is written; nothing goes to the store before. */
+  readonly upload: Promise<Upload>
+  readonly draft: Pick<Upload, 'category' | 'declaredSize'>
+  readonly allowEmpty: boolean
+}
+
+/** The client went away in the middle: there is nobody to answer. */
+export class ClientGone extends Error {
+  override readonly name = 'ClientGone'
+}
+
+export interface IngestDependencies {
+  readonly store: ObjectStore
+  readonly pipeline: Pipeline
+  readonly policy: Policy
+  /** Milliseconds without a byte after which a body is given up. */
+  readonly bodyIdleMs: number
+}
+
+/**
+ * One body into one object: its first bytes are looked at before anything is stored, each gather is hashed and tapped while it is
+ * being written, the next one is received meanwhile. Whatever goes wrong, nothing is left in the store.
+ *
+ * @throws {UploadError} what is wrong with the bytes · {ClientGone}
+ */
+export async function ingest(deps: IngestDependencies, body: Body, options: IngestOptions): Promise<Ingested> {
+  const { store, pipeline, policy } = deps
+  const { declaredSize } = options.draft
+  const limit = declaredSize ?? sizeLimit(policy, options.draft.category)
+  if (body.length !== null && body.length > limit) throw tooMuch(declaredSize, limit)
+  if (body.length !== null && declaredSize !== null && body.length !== declaredSize)
+    throw sizeMismatch(declaredSize, body.length)
+  // A client that waits for "100 Continue" is told to go on only when its upload has been accepted.
+  if (body.waits) {
+    await options.upload
+    body.accept()
+  }
+  const source = intake(body.stream, { limit, idleTimeoutMs: deps.bodyIdleMs, signal: options.signal })
+  const writer = store.write(options.key)
+  let taps: ReturnType<Pipeline['taps']>
+  try {
+    const [upload, headBytes] = await Promise.all([options.upload, source.headBytes(Math.max(1, pipeline.headBytes))])
+    const found = await pipeline.inspect(upload, headBytes, options)
+    const known = merge(upload, found)
+    checkFound(policy, known)
+    const sums = checksums(known)
+    taps = pipeline.taps(known, options)
+
+    const { bytes, end } = await source.drain(async (chunks) => {
+      const written = writer.write(chunks)
+      // Should a tap fail first, the write's own failure must not go unheard.
+      written.catch(() => {})
+      for (const sum of sums.all) for (const chunk of chunks) sum.update(chunk)
+      await taps?.write(chunks)
+      await written
+    })
+    if (end !== 'whole') throw endError(end, declaredSize, limit)
+    if (bytes === 0 && !options.allowEmpty) throw new UploadError('empty_body', 'The body is empty: it must be the file.')
+    if (known.declaredSize !== null && bytes !== known.declaredSize)
+      throw sizeMismatch(known.declaredSize, bytes)
+    const sha256 = sums.sha256.digest()
+    checkDigest(known, sha256, sums.md5?.digest())
+    const tapped = await taps?.end()
+    await writer.finish()
+    return { size: bytes, sha256: sha256.toString('hex'), patch: mergePatches(found, tapped) }
+  } catch (error) {
+    source.stop()
+    taps?.abort()
+    await writer.abort()
+    throw error
+  }
+}
+
+function checksums(upload: Upload) {
+  const sha256 = createHash('sha256')
+  const md5 = upload.declaredChecksum?.algorithm === 'md5' ? createHash('md5') : undefined
+  return { sha256, md5, all: md5 ? [sha256, md5] : [sha256] }
+}
+
+function checkDigest(upload: Upload, sha256: Buffer, md5: Buffer | undefined): void {
+  const declared = upload.declaredChecksum
+  if (!declared) return
+  const found = declared.algorithm === 'md5' ? md5 : sha256
+  if (found?.toString('base64') !== declared.digest)
+    throw new UploadError('checksum_mismatch', `The bytes do not have the ${declared.algorithm} that was declared.`)
+}
+
+const sizeMismatch = (declared: number, found: number): UploadError =>
+  new UploadError('size_mismatch', `${declared} bytes were declared, and the body has ${found}.`)
+
+const tooMuch = (declaredSize: number | null, limit: number): UploadError =>
+  declaredSize === null
+    ? new UploadError('file_too_large', `The file has more than the ${limit} bytes that are allowed.`)
+    : new UploadError('size_mismatch', `${declaredSize} bytes were declared, and the body has more.`)
+
+function endError(end: Exclude<End, 'whole'>, declaredSize: number | null, limit: number): Error {
+  switch (end) {
+    case 'cut':
+      return new ClientGone('The client closed the connection before the end of the body.')
+    case 'silent':
+      return new UploadError('request_timeout', 'Nothing of the body has come for too long.')
+    case 'overflow':
+      return tooMuch(declaredSize, limit)
+    case 'stopped':
+      return new UploadError('upload_state_conflict', 'The upload was ended by another request.')
+  }
+}

@@ -1,0 +1,98 @@
+import { Rejection, UploadError, type ErrorCode } from '../errors.ts'
+import type { NewUpload, Upload } from './upload.ts'
+
+export interface CategoryRules {
+  /** Lower case, without the dot. */
+  readonly extensions?: readonly string[] | undefined
+  /** Exact types, or `image/*`. */
+  readonly types?: readonly string[] | undefined
+  /** Bytes. */
+  readonly maxSize?: number | undefined
+}
+
+/** The rules for every way in. Evaluated at the creation, and again when the bytes are known. */
+export interface Policy {
+  /** Bytes of one file at most. */
+  readonly maxFileSize: number
+  readonly categories: Readonly<Record<string, CategoryRules>>
+  readonly projectMode: 'open' | 'registered'
+}
+
+export const maxFilenameLength = 255 // characters
+const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/g
+
+/** A name as clients that send JSON must give it: as it is, or not at all. Returns what is wrong with it. */
+export function nameFault(name: string): string | undefined {
+  const trimmed = name.trim()
+  if (trimmed === '') return 'The name is empty.'
+  if ([...trimmed].length > maxFilenameLength) return `The name has more than ${maxFilenameLength} characters.`
+  if (/[/\\]/.test(trimmed)) return 'The name holds a slash or backslash.'
+  if (trimmed.search(controlCharacters) >= 0) return 'The name holds control characters.'
+  return undefined
+}
+
+/**
+ * A name as browsers and devices send it: its last path segment, without control characters.
+ *
+ * @throws {UploadError} `validation_failed` when nothing is left.
+ */
+export function cleanName(name: string): string {
+  const last = name.replace(controlCharacters, '').split(/[/\\]/).at(-1)?.trim() ?? ''
+  if (last === '' || last === '.' || last === '..')
+    throw new UploadError('validation_failed', 'The file name is empty or only dots.')
+  return last
+}
+
+/** Bytes that a file of this category may have. */
+export function sizeLimit(policy: Policy, category: string | null): number {
+  return Math.min(policy.maxFileSize, rulesOf(policy, category).maxSize ?? Infinity)
+}
+
+/** What can be said before the bytes are there. @throws {UploadError} */
+export function checkDraft(policy: Policy, draft: NewUpload): void {
+  if (draft.category !== null && !Object.hasOwn(policy.categories, draft.category))
+    throw new UploadError('validation_failed', 'There is no such category.')
+  const refuse = (code: ErrorCode, message: string) => new UploadError(code, message)
+  checkSize(policy, draft.category, draft.declaredSize, refuse)
+  checkExtension(policy, draft.category, draft.filename, refuse)
+  if (draft.declaredType !== null) checkType(policy, draft.category, draft.declaredType, refuse)
+}
+
+/** What the bytes must keep to, whichever way they came. @throws {Rejection} */
+export function checkFound(policy: Policy, upload: Upload): void {
+  const refuse = (code: ErrorCode, message: string) => new Rejection(code, message)
+  checkSize(policy, upload.category, upload.size, refuse)
+  checkExtension(policy, upload.category, upload.filename, refuse)
+  checkType(policy, upload.category, upload.properties.contentType, refuse)
+}
+
+type Refuse = (code: ErrorCode, message: string) => UploadError
+
+function checkSize(policy: Policy, category: string | null, size: number | null, refuse: Refuse): void {
+  const limit = sizeLimit(policy, category)
+  if (size !== null && size > limit)
+    throw refuse('file_too_large', `The file has ${size} bytes; at most ${limit} are allowed.`)
+}
+
+function checkExtension(policy: Policy, category: string | null, filename: string, refuse: Refuse): void {
+  const { extensions } = rulesOf(policy, category)
+  if (!extensions) return
+  const extension = /\.([^.]+)$/.exec(filename)?.[1]?.toLowerCase() ?? ''
+  if (!extensions.includes(extension))
+    throw refuse('file_type_not_allowed', `This category takes files named .${extensions.join(', .')} only.`)
+}
+
+function checkType(policy: Policy, category: string | null, type: string, refuse: Refuse): void {
+  const { types } = rulesOf(policy, category)
+  if (types && !types.some((pattern) => typeMatches(pattern, type)))
+    throw refuse('file_type_not_allowed', `This category takes ${types.join(', ')} only, and this is ${type}.`)
+}
+
+export function typeMatches(pattern: string, type: string): boolean {
+  const bare = type.split(';', 1)[0]?.trim().toLowerCase() ?? ''
+  if (pattern === '*/*' || pattern === bare) return true
+  return pattern.endsWith('/*') && bare.startsWith(pattern.slice(0, -1))
+}
+
+const rulesOf = (policy: Policy, category: string | null): CategoryRules =>
+  category !== null && Object.hasOwn(policy.categories, category) ? (policy.categories[category] ?? {}) : {}

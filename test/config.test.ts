@@ -1,0 +1,386 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { configurationPage, withOptions } from '../config/docs.ts'
+import { ConfigError } from '../config/error.ts'
+import { type Config, loadConfig } from '../config/load.ts'
+import { options, type UserConfig } from '../config/schema.ts'
+import type { Plugin } from '../src/plugin.ts'
+
+let root = ''
+let folders = 0
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'fairlead-config-'))
+  await writeFile(join(root, 'package.json'), '{"type":"module"}')
+})
+afterAll(() => rm(root, { recursive: true }))
+
+/** A new working directory, with a configuration file when its text is given. */
+async function folder(text?: string): Promise<string> {
+  const path = join(root, String(folders++))
+  await mkdir(path)
+  if (text !== undefined) await writeFile(join(path, 'uploads.config.ts'), text)
+  return path
+}
+
+const load = async (env: Record<string, string> = {}, text?: string, overrides: UserConfig = {}): Promise<Config> =>
+  loadConfig({ cwd: await folder(text), env, overrides: { plugins: [], ...overrides } })
+
+async function failure(promise: Promise<unknown>): Promise<ConfigError> {
+  const error: unknown = await promise.then(
+    () => new Error('nothing was thrown'),
+    (thrown: unknown) => thrown,
+  )
+  if (!(error instanceof ConfigError)) throw error
+  expect(error.message).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}]/u)
+  expect(error.message.length).toBeLessThan(500)
+  return error
+}
+const message = async (promise: Promise<unknown>): Promise<string> => (await failure(promise)).message
+
+const long = 'x'.repeat(32)
+
+interface Case {
+  readonly pick: (config: Config) => unknown
+  /** Text and the value that it becomes. */
+  readonly good: Readonly<Record<string, unknown>>
+  /** Texts that stop the start. */
+  readonly bad: readonly string[]
+}
+
+const variables: Readonly<Record<string, Case>> = {
+  FAIRLEAD_HOST: {
+    pick: (config) => config.server.host,
+    good: { '0.0.0.0': '0.0.0.0', '::': '::', 'files.example.com': 'files.example.com', localhost: 'localhost' },
+    bad: ['', '127.0.0.1:8080', 'http://x', '127.0.0.256', '[::1]', 'a b', '-a', 'a..b'],
+  },
+  FAIRLEAD_PORT: {
+    pick: (config) => config.server.port,
+    good: { 0: 0, 65535: 65_535 },
+    bad: ['', 'abc', '-1', '65536', '80.5', '1e3', '0x50', ' 80', '80\r', '99999999999999999999'],
+  },
+  FAIRLEAD_PUBLIC_URL: {
+    pick: (config) => config.server.publicUrl,
+    good: { 'https://Up.example.com/': 'https://up.example.com', 'http://x:8080/files/': 'http://x:8080/files' },
+    bad: [
+      '',
+      'up.example.com',
+      'ftp://x',
+      'https://x/?a',
+      'https://x/#',
+      'https://u:pw@x',
+      'https://',
+      'https:x',
+      'https://a b',
+    ],
+  },
+  FAIRLEAD_TRUST_PROXY: {
+    pick: (config) => config.server.trustProxy,
+    good: { true: true, false: false, 2: 2, '10.0.0.0/8, ::1': ['10.0.0.0/8', '::1'] },
+    bad: ['', 'yes', '-1', '65', '10.0.0.0/33', 'fd00::/129', '10.0.0/8', '10.0.0.0/8,', 'proxy.local', '1.5', 'TRUE'],
+  },
+  FAIRLEAD_CORS_ORIGINS: {
+    pick: (config) => config.server.corsOrigins,
+    good: {
+      '*': ['*'],
+      '': [],
+      'https://a.example.com, http://b:3000': ['https://a.example.com', 'http://b:3000'],
+      'https://A.example.com:443/,capacitor://localhost': ['https://a.example.com', 'capacitor://localhost'],
+    },
+    bad: ['a.example.com', 'https://a/path', '*,https://a', 'https://a,,https://b', 'null', 'https://a?b'],
+  },
+  FAIRLEAD_LOG_LEVEL: {
+    pick: (config) => config.server.logLevel,
+    good: {
+      fatal: 'fatal',
+      error: 'error',
+      warn: 'warn',
+      info: 'info',
+      debug: 'debug',
+      trace: 'trace',
+      silent: 'silent',
+    },
+    bad: ['', 'INFO', 'verbose', '30'],
+  },
+  FAIRLEAD_DATA_DIR: {
+    pick: (config) => config.dataDir,
+    good: { '/srv/fairlead': '/srv/fairlead' },
+    bad: ['', 'a\0b'],
+  },
+  FAIRLEAD_SECRET: { pick: (config) => config.secret, good: { [long]: long }, bad: ['', long.slice(1)] },
+  FAIRLEAD_DATABASE_URL: {
+    pick: (config) => config.database.path,
+    good: { 'sqlite:/srv/a.db': '/srv/a.db', 'sqlite:///srv/a.db': '/srv/a.db' },
+    bad: ['', 'sqlite:', '/srv/a.db', 'sqlite::memory:', 'sqlite://data/a.db', 'postgres://u:pw@h/db', 'mysql://h/db'],
+  },
+  FAIRLEAD_STORAGE: { pick: (config) => config.storage.driver, good: { disk: 'disk' }, bad: ['', 's3', 'Disk'] },
+  FAIRLEAD_MAX_FILE_SIZE: {
+    pick: (config) => config.limits.maxFileSize,
+    good: { 1: 1, '10GiB': 10 * 2 ** 30 },
+    bad: ['', '0', '-1', '5 apples', '10 gib', '9007199254740992', '9999999TiB'],
+  },
+  FAIRLEAD_WORKSPACE_QUOTA: {
+    pick: (config) => config.limits.workspaceQuota,
+    good: { '500MB': 5e8 },
+    bad: ['', '0', 'none'],
+  },
+  FAIRLEAD_PRESIGN_TTL: {
+    pick: (config) => config.presign.ttl,
+    good: { 1: 1, 604800: 604_800 },
+    bad: ['', '0', '1.5', '15m', '604801', 'Infinity', 'NaN'],
+  },
+}
+
+describe('environment', () => {
+  it('has every variable of the schema in the table below', () => {
+    expect(Object.keys(variables)).toEqual(options.flatMap(({ variable }) => variable ?? []))
+  })
+
+  for (const [name, { pick, good, bad }] of Object.entries(variables)) {
+    it.each(Object.entries(good))(`${name}=%j is taken`, async (text, value) => {
+      expect(pick(await load({ [name]: text }))).toEqual(value)
+    })
+
+    it.each(bad)(`${name}=%j stops the start`, async (text) => {
+      const takes = options.find(({ variable }) => variable === name)?.takes ?? ''
+      const line = await message(load({ [name]: text }))
+      expect(line).toMatch(new RegExp(`^${name}: got `))
+      expect(line).toContain(`it takes ${takes}`)
+    })
+  }
+
+  it('says what it got, in one line, cut', async () => {
+    expect(await message(load({ FAIRLEAD_PORT: 'eight\n\u202E80' }))).toContain(
+      'got "eight\\u{a}\\u{202e}80"; it takes',
+    )
+    const line = await message(load({ FAIRLEAD_STORAGE: 'y'.repeat(5000) }))
+    expect(line).toContain(`"${'y'.repeat(80)}…"`)
+  })
+
+  it('says that there is no other driver', async () => {
+    expect(await message(load({ FAIRLEAD_STORAGE: 's3' }))).toContain('this version has no other storage driver')
+    expect(await message(load({ FAIRLEAD_DATABASE_URL: 'postgres://h/d' }))).toContain('no other database driver')
+  })
+
+  it('warns of what changes nothing, without values', async () => {
+    const { warnings } = await load({
+      FAIRLEAD_METRICS_TOKEN: 'hush-hush',
+      FAIRLEAD_S3_BUCKET: 'b',
+      FAIRLEAD_PROT: '1',
+      FAIRLEAD_ZZZZZZ: '1',
+      FAIRLEAD_CONFIG_X: '1',
+      OTHER: '1',
+    })
+    expect(warnings).toEqual([
+      'FAIRLEAD_CONFIG_X is not a known variable; did you mean FAIRLEAD_CONFIG?',
+      'FAIRLEAD_METRICS_TOKEN is not supported by this version; it changes nothing.',
+      'FAIRLEAD_PROT is not a known variable; did you mean FAIRLEAD_PORT?',
+      'FAIRLEAD_S3_BUCKET is not supported by this version; it changes nothing.',
+      'FAIRLEAD_ZZZZZZ is not a known variable',
+    ])
+  })
+})
+
+describe('secrets in messages', () => {
+  it('hides FAIRLEAD_SECRET', async () => {
+    const line = await message(load({ FAIRLEAD_SECRET: 'correct horse' }))
+    expect(line).toBe('FAIRLEAD_SECRET: got (hidden, 13 characters); it takes at least 32 characters.')
+    expect(await message(load({}, 'export default { secret: "correct horse" }'))).not.toContain('horse')
+    expect(await message(load({}, 'export default { secret: ["correct horse"] }'))).not.toContain('horse')
+  })
+
+  it.each([
+    'postgres://user:hunter2@db.example.com/fairlead',
+    'postgres://user:hunter2/@:hunter2@db/fairlead',
+    'postgres://:hunter2@db/fairlead',
+    'postgres://us@er://hunter2@db/fairlead',
+    'user:hunter2@db/fairlead',
+    'postgres:user:hunter2@db',
+    'postgres://db:5432/fairlead?password=hunter2@hunter2&x=1',
+    "host=db password = 'a hunter2'",
+    'postgres://user:x\nhunter2@db',
+  ])('hides the password of %j', async (url) => {
+    const line = await message(load({ FAIRLEAD_DATABASE_URL: url }))
+    expect(line).toMatch(/\(hidden, \d+ characters\)/)
+    expect(line).not.toContain('hunter2')
+    const text = JSON.stringify(url)
+    expect(await message(load({}, `export default { database: { url: ${text} } }`))).not.toContain('hunter2')
+    expect(await message(load({}, `export default { database: ${text} }`))).not.toContain('hunter2')
+    expect(await message(load({}, `export default [${text}]`))).not.toContain('hunter2')
+  })
+
+  it('shows the rest of the URL', async () => {
+    const line = await message(load({ FAIRLEAD_DATABASE_URL: 'postgres://user:hunter2@db.example.com/fairlead' }))
+    expect(line).toContain('got "postgres://user:(hidden, 7 characters)@db.example.com/fairlead"')
+  })
+})
+
+describe('configuration file', () => {
+  it('gives every default without a file', async () => {
+    const cwd = await folder()
+    const config = await loadConfig({ cwd, env: {} })
+    expect(config.plugins.map(({ name }) => name)).toEqual(['sniff-type', 'quota', 'media-info'])
+    expect(config).toMatchObject({
+      server: {
+        host: '127.0.0.1',
+        port: 8080,
+        publicUrl: null,
+        trustProxy: false,
+        corsOrigins: ['*'],
+        logLevel: 'info',
+      },
+      dataDir: join(cwd, 'data'),
+      secret: null,
+      database: { path: join(cwd, 'data/fairlead.db') },
+      storage: { driver: 'disk', directory: join(cwd, 'data/objects') },
+      limits: { maxFileSize: 5 * 2 ** 30, workspaceQuota: null },
+      presign: { ttl: 900, confirmWithin: 86_400 },
+      sweep: { interval: 30, orphanGrace: 3600, keepEnded: 604_800 },
+      configFile: null,
+      warnings: [],
+    })
+    expect(Object.keys(config.categories)).toContain('other')
+  })
+
+  it('begins relative paths at the working directory, and the rest at the data directory', async () => {
+    const cwd = await folder('export default { storage: { directory: "files" }, plugins: [] }')
+    const config = await loadConfig({ cwd, env: { FAIRLEAD_DATA_DIR: 'kept' } })
+    expect(config.dataDir).toBe(join(cwd, 'kept'))
+    expect(config.database.path).toBe(join(cwd, 'kept/fairlead.db'))
+    expect(config.storage.directory).toBe(join(cwd, 'files'))
+    const moved = await loadConfig({ cwd, env: { FAIRLEAD_DATABASE_URL: 'sqlite:db/a.db' } })
+    expect(moved.database).toEqual({ url: 'sqlite:db/a.db', path: join(cwd, 'db/a.db') })
+  })
+
+  it('ships with the default plugins', async () => {
+    const shipped = await loadConfig({ cwd: join(import.meta.dirname, '..'), env: {} })
+    const bare = await loadConfig({ cwd: await folder(), env: {} })
+    expect(shipped.configFile).toBe(join(import.meta.dirname, '../uploads.config.ts'))
+    expect(shipped.plugins.map(({ name }) => name)).toEqual(bare.plugins.map(({ name }) => name))
+  })
+
+  it('gives way to the environment, and that to overrides', async () => {
+    const text =
+      'export default { server: { port: 1, host: "::1" }, presign: { ttl: 1 }, limits: { workspaceQuota: "1kB" } }'
+    const overrides = { server: { port: 3 }, limits: { workspaceQuota: null } }
+    const config = await load({ FAIRLEAD_PORT: '2', FAIRLEAD_PRESIGN_TTL: '2' }, text, overrides)
+    expect(config.server).toMatchObject({ port: 3, host: '::1' })
+    expect(config.presign.ttl).toBe(2)
+    expect(config.limits.workspaceQuota).toBeNull()
+  })
+
+  it('is found by FAIRLEAD_CONFIG, relative to the working directory', async () => {
+    const cwd = await folder('export default { server: { port: 1 } }')
+    await writeFile(join(cwd, 'other.ts'), 'export default { server: { port: 2 } }')
+    const config = await loadConfig({ cwd, env: { FAIRLEAD_CONFIG: 'other.ts' }, overrides: { plugins: [] } })
+    expect(config.server.port).toBe(2)
+    expect(config.configFile).toBe(join(cwd, 'other.ts'))
+  })
+
+  it.each(['', 'missing.ts'])('FAIRLEAD_CONFIG=%j stops the start', async (name) => {
+    expect(await message(load({ FAIRLEAD_CONFIG: name }))).toContain(
+      `FAIRLEAD_CONFIG: got "${name}"; it takes the path`,
+    )
+  })
+
+  it('takes sizes, a set of categories of its own, and normalizes them', async () => {
+    const text = `export default {
+      limits: { maxFileSize: 100 },
+      categories: { image: { extensions: ['.PNG', 'jpg'], types: ['Image/*'], maxSize: '1.5 KiB' } },
+    }`
+    const { limits, categories } = await load({}, text)
+    expect(limits.maxFileSize).toBe(100)
+    expect(categories).toEqual({ image: { extensions: ['png', 'jpg'], types: ['image/*'], maxSize: 1536 } })
+    expect(categories['constructor']).toBeUndefined()
+  })
+
+  it.each([
+    ['server: { prot: 1 }', 'server.prot in uploads.config.ts is not an option; did you mean port?'],
+    ['port: 1', 'port in uploads.config.ts is not an option; did you mean server.port?'],
+    ['zzzz: 1', 'zzzz in uploads.config.ts is not an option; known here: server, dataDir, secret, database'],
+    [
+      'categories: { image: { extension: [] } }',
+      'categories.image.extension in uploads.config.ts is not an option; did you mean extensions?',
+    ],
+    [
+      'categories: { Image: {} }',
+      'categories.Image in uploads.config.ts: got "Image"; it takes names of 1 to 64 of a-z',
+    ],
+    [
+      'categories: { image: { maxSize: "5 apples" } }',
+      'categories.image.maxSize in uploads.config.ts: got "5 apples"; it takes bytes',
+    ],
+    [
+      'categories: { image: { types: ["*/*"] } }',
+      'categories.image.types[0] in uploads.config.ts: got "*/*"; it takes a list of media types',
+    ],
+    [
+      'server: { port: "8080" }',
+      'server.port in uploads.config.ts: got "8080"; it takes a whole number from 0 to 65535.',
+    ],
+    ['server: { port: null }', 'server.port in uploads.config.ts: got null; it takes'],
+    ['server: 5', 'server in uploads.config.ts: got 5; it takes an object with host, port, publicUrl'],
+    [
+      'server: { trustProxy: ["10.0.0.0/99"] }',
+      'server.trustProxy[0] in uploads.config.ts: got "10.0.0.0/99"; it takes true, false',
+    ],
+    ['limits: { maxFileSize: 1.5 }', 'limits.maxFileSize in uploads.config.ts: got 1.5; it takes bytes'],
+    ['sweep: { interval: 31 }', 'sweep.interval in uploads.config.ts: got 31; it takes whole seconds from 1 to 30.'],
+    ['keys: { prefix: "O" }', 'keys.prefix in uploads.config.ts: got "O"; it takes 2 to 8'],
+    [
+      'plugins: [function sniffType() {}]',
+      'plugins[0] in uploads.config.ts: got the function sniffType; it takes a list of plugin objects',
+    ],
+    [
+      'plugins: [{ name: "a/b" }]',
+      'plugins[0].name in uploads.config.ts: got "a/b"; it takes a list of plugin objects',
+    ],
+    ['plugins: [{ name: "a", beforeFinish: 1 }]', 'plugins[0].beforeFinish in uploads.config.ts: got 1; it takes'],
+  ])('refuses %s', async (text, expected) => {
+    expect(await message(load({}, `export default { ${text} }`))).toContain(expected)
+  })
+
+  it('is checked even where the environment wins', async () => {
+    const text = 'export default { server: { port: "x" } }'
+    expect(await message(load({ FAIRLEAD_PORT: '1' }, text))).toMatch(/^server\.port in uploads\.config\.ts/)
+  })
+
+  it.each([
+    ['throw new Error("no\\nluck")', 'uploads.config.ts cannot be loaded: Error: no'],
+    ['export default {', 'uploads.config.ts cannot be loaded: '],
+    ['import "./missing.ts"', 'uploads.config.ts cannot be loaded: '],
+    ['export const config = {}', 'uploads.config.ts has no default export'],
+    ['export default 5', 'The default export in uploads.config.ts is not an object.'],
+  ])('with %j is one line', async (text, expected) => {
+    expect(await message(load({}, text))).toContain(expected)
+  })
+
+  it('is frozen, but for the plugins', async () => {
+    const plugin: Plugin & { count: number } = { name: 'counter', count: 0 }
+    const config = await load({}, undefined, { plugins: [plugin] })
+    for (const part of [
+      config,
+      config.server,
+      config.server.corsOrigins,
+      config.categories,
+      config.plugins,
+      config.warnings,
+    ]) {
+      expect(part).toSatisfy(Object.isFrozen)
+    }
+    expect(config.plugins[0]).toBe(plugin)
+    expect(plugin).not.toSatisfy(Object.isFrozen)
+  })
+})
+
+describe('docs/configuration.md', () => {
+  it('lists every option as the schema has it (else run: node config/docs.ts)', async () => {
+    const page = await readFile(configurationPage, 'utf8')
+    expect(withOptions(page)).toBe(page)
+    for (const { path, variable, fallback } of options) {
+      for (const text of [path.join('.'), variable ?? '', fallback]) expect(page).toContain(text)
+    }
+    expect(page).toContain('FAIRLEAD_CONFIG')
+  })
+})
