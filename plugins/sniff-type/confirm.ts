@@ -12,12 +12,14 @@ const bitrates: readonly (readonly number[])[] = [
 const mpeg1Rates = [44_100, 48_000, 32_000]
 
 const infoHeaderBytes = new Set([12, 16, 40, 52, 56, 64, 108, 124])
+/** Extension, image, end. */
+const gifBlocks = new Set([0x21, 0x2c, 0x3b])
 const mostIcons = 256
 
 /** Checks of signatures that are too short to be believed alone. Each gets the whole head bytes, and at least 16 of them. */
 const checks: Readonly<Record<string, (head: Buffer) => boolean>> = {
   bmp: (head) => head.length >= 18 && infoHeaderBytes.has(head.readUInt32LE(14)),
-  gif: (head) => /^GIF8[79]a/.test(head.toString('latin1', 0, 6)),
+  gif: isGif,
   aif: (head) => /^AIF[FC]$/.test(head.toString('latin1', 8, 12)),
   swf: (head) => (head[3] ?? 0) > 0 && (head[3] ?? 0) <= 60 && head.readUInt32LE(4) >= 8,
   ac3: (head) => (head[4] ?? 0) >> 6 !== 3 && (head[5] ?? 0) >> 3 <= 16,
@@ -44,6 +46,13 @@ export function confirms(ext: string, head: Buffer, named: readonly NamedType[])
 
 const hasLongSignature = (ext: string, head: Buffer): boolean =>
   (ext === 'jxl' && head[0] === 0) || (ext === 'cpio' && head[0] === 0x30)
+
+/** The header, and behind its palette a block that there is. */
+function isGif(head: Buffer): boolean {
+  const flags = head[10] ?? 0
+  const block = head[13 + (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0)]
+  return /^GIF8[79]a/.test(head.toString('latin1', 0, 6)) && (block === undefined || gifBlocks.has(block))
+}
 
 function isIcon(head: Buffer): boolean {
   const count = head.readUInt16LE(4)

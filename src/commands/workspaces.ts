@@ -47,6 +47,27 @@ export const workspaceCommands: readonly Command[] = [
     },
   },
   {
+    usage: 'projects create <id> [--workspace W]',
+    help: 'makes a project known, for installations with projects.mode "registered"',
+    flags: ['workspace'],
+    async run(input) {
+      const id = checkId(input.words[0], 'A project')
+      const workspace = checkId(text(input, 'workspace') ?? 'default', '--workspace')
+      await withRecords((records) => records.ensureProject(workspace, id))
+      return { json: { id, workspace_id: workspace }, text: `Project ${id} of workspace ${workspace} is there.` }
+    },
+  },
+  {
+    usage: 'projects list [--workspace W]',
+    help: 'lists the projects of a workspace',
+    flags: ['workspace'],
+    async run(input) {
+      const workspace = checkId(text(input, 'workspace') ?? 'default', '--workspace')
+      const ids = await withRecords((records) => records.projects(workspace))
+      return { json: ids.map((id) => ({ id, workspace_id: workspace })), text: ids.join('\n') }
+    },
+  },
+  {
     usage: 'usage --workspace W',
     help: 'shows what a workspace stores',
     flags: ['workspace'],

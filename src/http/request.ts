@@ -7,6 +7,8 @@ import type { Body } from '../uploads/ingest.ts'
 
 /** Bytes of a JSON body at most. */
 const maxJsonBytes = 64 * 1024
+/** Milliseconds in which a JSON body must have come. */
+const jsonTimeoutMs = 30_000
 
 /** The request's body as a file. */
 export function bodyOf(ctx: Ctx): Body {
@@ -49,13 +51,21 @@ export async function readJson<T extends z.ZodType>(
 }
 
 async function readText(req: IncomingMessage, length: string | undefined): Promise<string> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new UploadError('request_timeout', 'The body took too long.')), jsonTimeoutMs)
+  })
   let bytes: Buffer
   try {
-    bytes = await getRawBody(req, { limit: maxJsonBytes, ...(length === undefined ? {} : { length }) })
+    const whole = getRawBody(req, { limit: maxJsonBytes, ...(length === undefined ? {} : { length }) })
+    bytes = await Promise.race([whole, late])
   } catch (cause) {
+    if (cause instanceof UploadError) throw cause
     const type = cause instanceof Error && 'type' in cause ? cause.type : ''
     if (type === 'entity.too.large') throw new UploadError('body_too_large', `The body has more than ${maxJsonBytes} bytes.`)
     throw new UploadError('invalid_json', 'The body broke off.', { cause })
+  } finally {
+    clearTimeout(timer)
   }
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)

@@ -22,6 +22,8 @@ const maxConnections = 10_000
 const drainBytes = 64 * 1024
 /** Milliseconds for which a connection whose body was refused stays open, so that the client can read why. */
 const lingerMs = 1_000
+/** Milliseconds between two looks for idle connections while stopping. */
+const idleCheckMs = 50
 /** Seconds for which a browser may remember the answer to a preflight. */
 const preflightSeconds = 86_400
 
@@ -50,6 +52,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   app.use(identify(options, () => stopping))
   app.use(answerErrors(log))
   app.use(allowOrigins(options.corsOrigins))
+  app.use(mustAcceptJson)
   app.use(router.routes())
   app.use(
     router.allowedMethods({
@@ -79,10 +82,12 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     async stop(graceMs) {
       stopping = true
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      server.closeIdleConnections()
-      const timer = setTimeout(() => server.closeAllConnections(), graceMs)
+      // A connection becomes idle when its request ends; nothing new may come on it then.
+      const idle = setInterval(() => server.closeIdleConnections(), idleCheckMs)
+      const grace = setTimeout(() => server.closeAllConnections(), graceMs)
       await closed
-      clearTimeout(timer)
+      clearInterval(idle)
+      clearTimeout(grace)
     },
   }
 }
@@ -92,7 +97,7 @@ function identify(options: HttpServerOptions, stopping: () => boolean): Koa.Midd
   return async (ctx, next) => {
     const started = performance.now()
     const given = ctx.get('x-request-id')
-    ctx.state.requestId = /^[A-Za-z0-9_-]{8,128}$/.test(given) ? given : `req_${randomBytes(12).toString('hex')}`
+    ctx.state.requestId = /^[A-Za-z0-9._-]{1,128}$/.test(given) ? given : `req_${randomBytes(12).toString('hex')}`
     ctx.state.origin = options.origin(ctx.req)
     ctx.set('X-Request-Id', ctx.state.requestId)
     ctx.set('X-Content-Type-Options', 'nosniff')
@@ -129,6 +134,15 @@ function answerErrors(log: Logger): Koa.Middleware<RequestState> {
       if (bodyIsUnread(ctx.req)) refuseBody(ctx, answer.body)
     }
   }
+}
+
+/** Paths that answer with a file or with nothing. */
+const noJsonPaths = /^\/(presigned\/|api\/v1\/uploads\/[^/]+\/download$)/
+
+async function mustAcceptJson(ctx: Koa.Context, next: Koa.Next): Promise<void> {
+  if (!noJsonPaths.test(ctx.path) && !ctx.accepts('application/json', 'application/problem+json'))
+    throw new UploadError('not_acceptable', 'The answer is JSON, which the Accept header excludes.')
+  await next()
 }
 
 /** More of the body is to come than is worth reading. */

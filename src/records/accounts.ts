@@ -34,6 +34,15 @@ export function accountOperations(db: Kysely<Schema>, defaultQuota: number | nul
       return toWorkspace(row, defaultQuota)
     },
 
+    *ensureProject(workspaceId: string, projectId: string): Operation<void> {
+      yield* ensureWorkspace(workspaceId)
+      yield* rows(texts.insertProject, { workspace: workspaceId, id: projectId, at: now() })
+    },
+
+    *projects(workspaceId: string): Operation<readonly string[]> {
+      return (yield* rows(texts.projects, { workspace: workspaceId })).map((row) => row.id)
+    },
+
     *createKey(key: Omit<ApiKey, 'revokedAt'>, digest: Uint8Array): Operation<ApiKey> {
       yield* ensureWorkspace(key.workspaceId)
       const row = yield* first(texts.insertKey, {
@@ -89,6 +98,15 @@ function accountQueries(db: Kysely<Schema>) {
     workspaces: query<object>()(() => db.selectFrom('workspace').selectAll().orderBy('id')),
     setQuota: query<{ id: string; bytes: number | null }>()((p) =>
       db.updateTable('workspace').set({ quota: p.bytes }).where('id', '=', p.id).returningAll(),
+    ),
+    insertProject: query<{ workspace: string; id: string; at: number }>()((p) =>
+      db
+        .insertInto('project')
+        .values({ workspace_id: p.workspace, id: p.id, created_at: p.at })
+        .onConflict((conflict) => conflict.doNothing()),
+    ),
+    projects: query<{ workspace: string }>()((p) =>
+      db.selectFrom('project').select('id').where('workspace_id', '=', p.workspace).orderBy('id'),
     ),
     insertKey: query<KeyValues>()((p) =>
       db

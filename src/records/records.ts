@@ -55,6 +55,8 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     workspace: (id) => read(() => accounts.workspace(id)),
     workspaces: () => read(() => accounts.workspaces()),
     setQuota: (id, bytes) => submit(() => accounts.setQuota(id, bytes)),
+    ensureProject: (workspace, project) => submit(() => accounts.ensureProject(workspace, project)),
+    projects: (workspace) => read(() => accounts.projects(workspace)),
     createKey: (key, digest) => submit(() => accounts.createKey(key, digest)),
     keyByDigest: (digest) => read(() => accounts.keyByDigest(digest)),
     keys: () => read(() => accounts.keys()),

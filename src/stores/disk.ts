@@ -53,11 +53,6 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
     return join(directory, key)
   }
 
-  async function stat(key: string): Promise<StoredObject | undefined> {
-    const found = await lstat(path(key)).catch(ignoreMissing)
-    return found?.isFile() ? { key, size: found.size, modifiedAt: Math.floor(found.mtimeMs) } : undefined
-  }
-
   return {
     name: 'disk',
     path,
@@ -93,7 +88,10 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
         await handle.close()
       }
     },
-    stat: (key) => stat(key).catch(fail('The object could not be looked up.')),
+    async stat(key) {
+      const target = path(key)
+      return stat(key, target).catch(fail('The object could not be looked up.'))
+    },
     // Durable too: who has noted that an object is gone need not look for it again.
     async remove(key) {
       const target = path(key)
@@ -106,7 +104,7 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
           for await (const entry of await opendir(join(directory, folder))) {
             signal?.throwIfAborted()
             const key = `${folder}/${entry.name}`
-            const object = keyPattern.test(key) ? await stat(key) : undefined
+            const object = keyPattern.test(key) ? await stat(key, path(key)) : undefined
             if (object) yield object
           }
         }
@@ -227,6 +225,11 @@ async function openObject(path: string, signal?: AbortSignal): Promise<FileHandl
     .catch(fail('The object could not be opened.'))
   if (!handle) throw notFound()
   return handle
+}
+
+async function stat(key: string, path: string): Promise<StoredObject | undefined> {
+  const found = await lstat(path).catch(ignoreMissing)
+  return found?.isFile() ? { key, size: found.size, modifiedAt: Math.floor(found.mtimeMs) } : undefined
 }
 
 async function removeFile(path: string, sync: DirectorySync): Promise<void> {

@@ -138,6 +138,10 @@ export interface Records {
   /** @throws {UploadError} `not_found` */
   setQuota(id: string, bytes: number | null): Promise<Workspace>
 
+  /** Makes a project known, and its workspace when there is none. */
+  ensureProject(workspaceId: string, projectId: string): Promise<void>
+  projects(workspaceId: string): Promise<readonly string[]>
+
   /** Makes the workspace when there is none. `digest`: SHA-256 of the key, 32 bytes. */
   createKey(key: Omit<ApiKey, 'revokedAt'>, digest: Uint8Array): Promise<ApiKey>
   keyByDigest(digest: Uint8Array): Promise<ApiKey | undefined>

@@ -115,7 +115,7 @@ save('claims.zip', b'PK\3\4' + struct.pack('<HHHHHIIIHH', 20, 0, 8, 0, 0, 0, 0xf
 # OLE2: a header, and the directory in the sector that follows
 def directory_entry(name, kind, clsid=bytes(16)):
     text = name.encode('utf-16le') + b'\0\0'
-    return text.ljust(64, b'\0') + struct.pack('<HBB', len(text), kind, 1) + b'\xff' * 12 + clsid + bytes(36)
+    return text.ljust(64, b'\0') + struct.pack('<HBB', len(text), kind, 1) + b'\xff' * 12 + clsid + bytes(32)
 def compound(streams, clsid=bytes(16), directory=True):
     header = b'\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1' + bytes(16) + struct.pack('<HHHHH', 0x3e, 3, 0xfffe, 9, 6)
     header = header.ljust(48, b'\0') + struct.pack('<I', 0)
