@@ -10,7 +10,8 @@ import { UploadError } from './errors.ts'
 const commands: readonly Command[] = [...serveCommands, ...keyCommands, ...workspaceCommands, ...doctorCommands]
 
 /** The words with which a command's usage begins: `keys create [--workspace W]` is called by `keys create`. */
-const nameOf = (command: Command): string[] => /^[a-z-]+(?: [a-z-]+)?(?= |$)/.exec(command.usage.replace(/ [[<-].*$/, ''))?.[0].split(' ') ?? []
+const nameOf = (command: Command): string[] =>
+  /^[a-z-]+(?: [a-z-]+)?(?= |$)/.exec(command.usage.replace(/ [[<-].*$/, ''))?.[0].split(' ') ?? []
 
 /** Runs one command: prints what it has to say, and sets the exit code. Errors are one line on stderr. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -32,7 +33,8 @@ export async function main(args: readonly string[]): Promise<void> {
     const message = error instanceof Error ? error.message : String(error)
     if (json) process.stdout.write(`${JSON.stringify({ error: oneLine(message) })}\n`)
     process.stderr.write(`fairlead: ${oneLine(message)}\n`)
-    if (!known && process.env['FAIRLEAD_LOG_LEVEL'] === 'debug') process.stderr.write(`${String(error instanceof Error && error.stack)}\n`)
+    if (!known && process.env['FAIRLEAD_LOG_LEVEL'] === 'debug')
+      process.stderr.write(`${String(error instanceof Error && error.stack)}\n`)
   }
 }
 
@@ -53,7 +55,9 @@ function readInput(command: Command, args: readonly string[]) {
     return { words: positionals, flags }
   } catch (error) {
     if (error instanceof UsageError) throw error
-    throw new UsageError(`${error instanceof Error ? error.message.split('.')[0] : String(error)}: fairlead ${command.usage}`)
+    throw new UsageError(
+      `${error instanceof Error ? error.message.split('.')[0] : String(error)}: fairlead ${command.usage}`,
+    )
   }
 }
 

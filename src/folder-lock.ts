@@ -21,7 +21,9 @@ export function lockFolder(folder: string): FolderLock {
     db.exec('BEGIN EXCLUSIVE')
   } catch (cause) {
     db.close()
-    throw new ConfigError(`Another Fairlead server is running on ${folder}: stop it, or set FAIRLEAD_DATA_DIR. (${String(cause)})`)
+    throw new ConfigError(
+      `Another Fairlead server is running on ${folder}: stop it, or set FAIRLEAD_DATA_DIR. (${String(cause)})`,
+    )
   }
   return {
     release() {

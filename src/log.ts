@@ -8,7 +8,16 @@ export function logger(level: string): Logger {
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       redact: {
-        paths: ['authorization', 'secret', 'key', 'signature', '*.authorization', '*.secret', '*["x-api-key"]', '*.signature'],
+        paths: [
+          'authorization',
+          'secret',
+          'key',
+          'signature',
+          '*.authorization',
+          '*.secret',
+          '*["x-api-key"]',
+          '*.signature',
+        ],
         censor: '(hidden)',
       },
     },

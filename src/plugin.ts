@@ -5,7 +5,16 @@ export type { NewUpload, Patch, Properties, Upload } from './uploads/upload.ts'
 export type Awaitable<T> = T | Promise<T>
 
 /** Codes with which a plugin may refuse a file. */
-export type RejectCode = Extract<ErrorCode, 'file_type_not_allowed' | 'content_type_mismatch' | 'file_too_large' | 'quota_exceeded' | 'checksum_mismatch' | 'size_mismatch' | 'validation_failed'>
+export type RejectCode = Extract<
+  ErrorCode,
+  | 'file_type_not_allowed'
+  | 'content_type_mismatch'
+  | 'file_too_large'
+  | 'quota_exceeded'
+  | 'checksum_mismatch'
+  | 'size_mismatch'
+  | 'validation_failed'
+>
 
 export interface PluginLog {
   debug(facts: object, message: string): void

@@ -99,8 +99,8 @@ function mpegFrameBytes(head: Buffer, at: number): number {
   return Math.floor(((layer === 3 && version !== 3 ? 72 : 144) * bits) / sampleRate) + padding
 }
 
-/** One ADTS frame, and the next one where it should be. */
-function isAdts(head: Buffer): boolean {
+/** One ADTS frame, and the next one where it should be. Wants 7 bytes. */
+export function isAdts(head: Buffer): boolean {
   const size = ((head.readUInt32BE(3) >>> 13) & 0x7ff) | (((head[3] ?? 0) & 3) << 11)
   const next = head.readUInt16BE(0) & 0xfff6
   if (size < 7 || next !== 0xfff0) return false

@@ -21,17 +21,18 @@ export interface Claims {
  */
 export async function detect(head: Uint8Array, complete: boolean, claims: Claims): Promise<Found> {
   const named = typesOfName(claims.filename)
-  const hint = [...named, typeOfDeclared(claims.declaredType)].find((type) => type !== null && isTextType(type))
+  const declared = typeOfDeclared(claims.declaredType)
+  const hint = (declared ? [...named, declared] : named).find(isTextType)
   // an empty file proves nothing, and harms nobody: the name of a text kind is taken, if that kind may be empty
   if (head.length === 0) return { ...(hint ? textType('', hint, true) : unknownType), charset: null }
 
   const decoded = decodeText(head, complete)
   if (decoded) {
-    const type = textType(decoded.text, hint ?? undefined, complete)
+    const type = textType(decoded.text, hint, complete)
     return { ...type, charset: isTextType(type) ? (decoded.charset ?? ownCharset(decoded.text)) : null }
   }
   // a page is a page for a browser, whatever bytes follow its first tag
-  const markup = markupOf(Buffer.from(head).toString('latin1'), hint ?? undefined)
+  const markup = markupOf(Buffer.from(head).toString('latin1'), hint)
   if (markup && isActive(markup.contentType)) return { ...markup, charset: null }
   return { ...((await binaryType(head, named)) ?? unknownType), charset: null }
 }

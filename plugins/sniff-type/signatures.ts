@@ -9,7 +9,7 @@ import {
 } from '../../src/uploads/names.ts'
 import { cfbType } from './cfb.ts'
 import { heifType, isAudioMatroska, isAudioMp4 } from './containers.ts'
-import { confirms } from './confirm.ts'
+import { confirms, isAdts } from './confirm.ts'
 import { zipType } from './zip.ts'
 
 /** Signatures that we look at ourselves: file-type lacks them, or loses them when the file goes on behind the head bytes. */
@@ -26,8 +26,7 @@ const own: readonly (readonly [bytes: string, contentType: string, format: strin
   ['OggS\0', 'application/ogg', 'ogx'],
 ]
 
-/** Types that follow an ID3 tag; whatever else stands behind one, the file is an MP3. */
-const tagged = new Set(['audio/flac', 'audio/aac', 'audio/ape', 'audio/x-musepack'])
+const id3HeaderBytes = 10
 
 /**
  * The type of bytes that are not text; undefined when no signature is known. The signature at the start decides.
@@ -44,21 +43,28 @@ export async function binaryType(head: Uint8Array, named: readonly NamedType[]):
   if (gzip && start.startsWith(gzip[0])) return { contentType: gzip[1], format: gzip[2] }
   const image = heifType(bytes)
   if (image) return image
+  if (hasId3Tag(bytes)) return behindId3Tag(bytes)
   const found = await askLibrary(bytes, named)
-  if (hasId3Tag(bytes) && !tagged.has(found?.contentType ?? '')) {
-    return { contentType: 'audio/mpeg', format: 'mp3' }
-  }
   if (found) return soundOnly(found, bytes)
   const row = own.find(([signature]) => start.startsWith(signature))
   return row && { contentType: row[1], format: row[2] }
 }
 
 /** An ID3v2 header: version 2 to 4, and a size of four bytes below 0x80. */
-const hasId3Tag = (bytes: Buffer): boolean =>
-  bytes.length >= 10 &&
-  bytes.toString('latin1', 0, 3) === 'ID3' &&
-  bytes.subarray(3, 4).every((version) => version >= 2 && version <= 4) &&
-  bytes.subarray(6, 10).every((byte) => byte < 0x80)
+function hasId3Tag(bytes: Buffer): boolean {
+  const version = bytes[3] ?? 0
+  const sizes = bytes.subarray(6, id3HeaderBytes)
+  return bytes.toString('latin1', 0, 3) === 'ID3' && version >= 2 && version <= 4 && sizes.every((byte) => byte < 0x80)
+}
+
+/** A tag makes an MP3 of whatever follows, but for the two other formats that carry one. */
+function behindId3Tag(bytes: Buffer): NamedType {
+  const size = bytes.subarray(6, id3HeaderBytes).reduce((sum, byte) => sum * 128 + byte, 0)
+  const sound = bytes.subarray(id3HeaderBytes + size)
+  if (sound.toString('latin1', 0, 4) === 'fLaC') return { contentType: 'audio/flac', format: 'flac' }
+  if (sound.length >= 7 && isAdts(sound)) return { contentType: 'audio/aac', format: 'aac' }
+  return { contentType: 'audio/mpeg', format: 'mp3' }
+}
 
 async function askLibrary(bytes: Buffer, named: readonly NamedType[]): Promise<NamedType | undefined> {
   let result

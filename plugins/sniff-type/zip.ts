@@ -60,11 +60,11 @@ const tellingEntries: readonly (readonly [RegExp, string])[] = [
 
 /** Tells packages from plain zip archives, by the entries that begin in the head bytes. */
 export function zipType(head: Buffer, named: NamedType | undefined): NamedType {
-  const entries = readEntries(head)
+  const { entries, all } = readEntries(head)
   return typeOfFormat(
     ownName(entries) ??
       officeByContentTypes(entries) ??
-      officeByFolders(entries, named) ??
+      officeByFolders(entries, all, named) ??
       tellingEntries.find(([pattern]) => entries.some(({ name }) => pattern.test(name)))?.[1] ??
       javaArchive(entries, named) ??
       'zip',
@@ -77,11 +77,12 @@ function typeOfFormat(format: string): NamedType {
   return type
 }
 
-function readEntries(head: Buffer): Entry[] {
+/** Goes from local header to local header. `all` says that none lies behind the head bytes. */
+function readEntries(head: Buffer): { entries: readonly Entry[]; all: boolean } {
   const entries: Entry[] = []
   let at = 0
   while (entries.length < mostEntries && at + localHeaderBytes <= head.length) {
-    if (head.indexOf(localHeader, at) !== at) break
+    if (!head.subarray(at, at + localHeader.length).equals(localHeader)) return { entries, all: true }
     const flags = head.readUInt16LE(at + 6)
     const packed = head.readUInt32LE(at + 18)
     const nameEnd = at + localHeaderBytes + head.readUInt16LE(at + 26)
@@ -97,7 +98,7 @@ function readEntries(head: Buffer): Entry[] {
     })
     at = end
   }
-  return entries
+  return { entries, all: false }
 }
 
 function contentOf(entry: Entry | undefined): string {
@@ -122,13 +123,15 @@ function officeByContentTypes(entries: readonly Entry[]): string | undefined {
   return main && mainParts[main.toLowerCase()]
 }
 
-/** Where `[Content_Types].xml` comes last, behind the head bytes: by the folders, if it is a package at all. */
-function officeByFolders(entries: readonly Entry[], named: NamedType | undefined): string | undefined {
+/** Where `[Content_Types].xml` lies behind the head bytes, or cannot be read: by the folders, if it is a package at all. */
+function officeByFolders(entries: readonly Entry[], all: boolean, named: NamedType | undefined): string | undefined {
   const has = (pattern: RegExp) => entries.some(({ name }) => pattern.test(name))
+  if (all && !has(/^\[Content_Types\]\.xml$/)) return undefined
   const isPackage = has(/^(?:\[Content_Types\]\.xml$|_rels\/|docProps\/|(?:word|xl|ppt|visio)\/(?:_rels\/|theme\/))/)
   for (const [folder, usual, others] of officeFolders) {
     if (!entries.some(({ name }) => name.startsWith(folder))) continue
-    if (named?.format === usual || others.split(' ').includes(named?.format ?? '')) return named?.format ?? undefined
+    const said = named?.format
+    if (said && (said === usual || others.split(' ').includes(said))) return said
     if (isPackage) return has(/\/vbaProject\.bin$/) ? usual.replace(/x$/, 'm') : usual
   }
   return undefined

@@ -48,9 +48,9 @@ export async function withRecords<T>(work: (records: Records, config: Config) =>
 const idPattern = /^[A-Za-z0-9_-]{1,64}$/
 
 /** @throws {UsageError} when the text is no id of a workspace or project. */
-export function checkId(text: string | undefined, what: string): string {
-  if (text !== undefined && idPattern.test(text)) return text
-  throw new UsageError(`${what} takes 1 to 64 letters, digits, "_" or "-"; got ${JSON.stringify(text ?? '')}.`)
+export function checkId(id: string | undefined, what: string): string {
+  if (id !== undefined && idPattern.test(id)) return id
+  throw new UsageError(`${what} takes 1 to 64 letters, digits, "_" or "-"; got ${JSON.stringify(id ?? '')}.`)
 }
 
 export function text(input: Input, flag: string): string | undefined {
@@ -59,7 +59,10 @@ export function text(input: Input, flag: string): string | undefined {
 }
 
 export const list = (value: string | undefined): string[] | undefined =>
-  value?.split(',').map((one) => one.trim()).filter((one) => one !== '')
+  value
+    ?.split(',')
+    .map((one) => one.trim())
+    .filter((one) => one !== '')
 
 const sizeUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
 
@@ -75,8 +78,14 @@ export function bytesText(bytes: number): string {
 }
 
 /** Columns, each as wide as its widest cell. */
-export function table(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
-  return rows.map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd()).join('\n')
+export function table(cells: readonly (readonly string[])[]): string {
+  const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
+  return cells
+    .map((row) =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
 }
-

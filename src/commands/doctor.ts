@@ -27,7 +27,9 @@ export const doctorCommands: readonly Command[] = [
         findings.push(...compared.findings)
         const { waiting, failed } = await records.jobs()
         if (failed.length > 0)
-          findings.push(`${failed.length} jobs were given up: see "fairlead jobs list", then "fairlead jobs retry all".`)
+          findings.push(
+            `${failed.length} jobs were given up: see "fairlead jobs list", then "fairlead jobs retry all".`,
+          )
         const removed = dryRun ? 0 : compared.orphans.length
         const checked = { objects: compared.objects, uploads: compared.uploads, jobs_waiting: waiting }
         const lines = findings.map((finding) => `- ${finding}`)
@@ -62,7 +64,11 @@ export const doctorCommands: readonly Command[] = [
     async run({ words: [which = ''] }) {
       if (which !== 'all' && !/^\d{1,15}$/.test(which)) throw new UsageError('Name the number of a job, or all.')
       const retried = await withRecords((records) => records.retryJobs(which === 'all' ? 'all' : Number(which)))
-      return { json: { retried }, text: `${retried} jobs will be tried again.`, exitCode: retried > 0 || which === 'all' ? 0 : 1 }
+      return {
+        json: { retried },
+        text: `${retried} jobs will be tried again.`,
+        exitCode: retried > 0 || which === 'all' ? 0 : 1,
+      }
     },
   },
 ]

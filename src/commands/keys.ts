@@ -17,7 +17,11 @@ export interface KeyRequest {
 }
 
 /** Makes a key, and its workspace when there is none. The key itself is not kept: it can be shown only now. */
-export async function createKey(records: Records, config: Config, request: KeyRequest): Promise<ApiKey & { key: string }> {
+export async function createKey(
+  records: Records,
+  config: Config,
+  request: KeyRequest,
+): Promise<ApiKey & { key: string }> {
   const key = newKey(config.keys.prefix)
   const made = await records.createKey(
     { scopes: allScopes, projects: null, expiresAt: null, ...request, id: randomUUID(), createdAt: Date.now() },
@@ -66,7 +70,14 @@ export const keyCommands: readonly Command[] = [
     async run() {
       const keys = (await withRecords((records) => records.keys())).map(shown)
       const state = (key: (typeof keys)[number]) => (key.revoked_at === null ? (key.expires_at ?? '') : 'revoked')
-      const rows = keys.map((key) => [key.id, key.workspace_id, key.user_id, key.name, key.scopes.join(','), state(key)])
+      const rows = keys.map((key) => [
+        key.id,
+        key.workspace_id,
+        key.user_id,
+        key.name,
+        key.scopes.join(','),
+        state(key),
+      ])
       return { json: keys, text: table([['ID', 'WORKSPACE', 'USER', 'NAME', 'SCOPES', 'ENDS'], ...rows]) }
     },
   },

@@ -39,7 +39,10 @@ export const serveCommands: readonly Command[] = [
       const config = await installation()
       await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
       const { from, to } = migrateFile(config.database.path)
-      return { json: { from, to }, text: from === to ? `The database has version ${to}.` : `The database went from version ${from} to ${to}.` }
+      return {
+        json: { from, to },
+        text: from === to ? `The database has version ${to}.` : `The database went from version ${from} to ${to}.`,
+      }
     },
   },
 ]

@@ -31,7 +31,12 @@ export const workspaceCommands: readonly Command[] = [
     help: 'lists the workspaces with their use of storage',
     async run() {
       const all = (await withRecords((records) => records.workspaces())).map(shown)
-      const rows = all.map((one) => [one.id, bytesText(one.used_bytes), bytesText(one.reserved_bytes), quotaText(one.quota_bytes)])
+      const rows = all.map((one) => [
+        one.id,
+        bytesText(one.used_bytes),
+        bytesText(one.reserved_bytes),
+        quotaText(one.quota_bytes),
+      ])
       return { json: all, text: table([['ID', 'USED', 'RESERVED', 'QUOTA'], ...rows]) }
     },
   },
@@ -41,7 +46,8 @@ export const workspaceCommands: readonly Command[] = [
     async run({ words: [id, size = ''] }) {
       const name = checkId(id, 'A workspace')
       const bytes = size === 'none' ? null : size === '0' ? 0 : parseSize(size)
-      if (bytes === undefined) throw new UsageError(`A quota is bytes, a size such as 10GiB, or none; got ${JSON.stringify(size)}.`)
+      if (bytes === undefined)
+        throw new UsageError(`A quota is bytes, a size such as 10GiB, or none; got ${JSON.stringify(size)}.`)
       const workspace = shown(await withRecords((records) => records.setQuota(name, bytes)))
       return { json: workspace, text: `Workspace ${name} may store: ${quotaText(workspace.quota_bytes)}.` }
     },

@@ -88,8 +88,7 @@ function rangesOf(ctx: Ctx, size: number): readonly ByteRange[] | undefined {
   const header = ctx.get('range')
   if (header === '' || !rangeHolds(ctx)) return undefined
   const parsed = rangeParser(size, header)
-  if (parsed === -1)
-    throw new UploadError('range_not_satisfiable', `The file has ${size} bytes.`, { facts: { size } })
+  if (parsed === -1) throw new UploadError('range_not_satisfiable', `The file has ${size} bytes.`, { facts: { size } })
   if (parsed === -2 || parsed.type !== 'bytes' || parsed.length > maxRanges) return undefined
   const asked = parsed.map(({ start, end }) => ({ start, end: end + 1 }))
   // More bytes in pieces than the whole: the client gets the whole instead.

@@ -5,7 +5,7 @@ import { bodyOf, readJson, validate } from '../http/request.ts'
 import { isMimeType } from '../uploads/names.ts'
 import { nameFault } from '../uploads/policy.ts'
 import { uploadUrlPath } from '../uploads/upload-url.ts'
-import type { Checksum, Upload, UploadContextRef, UploadState } from '../uploads/upload.ts'
+import { type Checksum, type Upload, type UploadContextRef, type UploadState, uploadStates } from '../uploads/upload.ts'
 import { type Dialect, type DialectDependencies, downloadUrl, param } from './dialect.ts'
 
 /** Bytes of `metadata` as JSON. */
@@ -27,8 +27,7 @@ const statusWords: Readonly<Record<UploadState, string>> = {
   rejected: 'rejected',
   expired: 'expired',
 }
-const statesOf = (status: string): UploadState[] =>
-  Object.entries(statusWords).flatMap(([state, word]) => (word === status ? [state as UploadState] : []))
+const statesOf = (status: string): UploadState[] => uploadStates.filter((state) => statusWords[state] === status)
 
 const filename = z.string().superRefine((name, ctx) => {
   const fault = nameFault(name)
@@ -58,7 +57,10 @@ const contextOf = ({ context_type: type, context_id: id }: ContextFields): Uploa
 
 const metadata = z
   .record(z.string(), z.string())
-  .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= maxMetadataBytes, `metadata has more than ${maxMetadataBytes} bytes.`)
+  .refine(
+    (value) => Buffer.byteLength(JSON.stringify(value)) <= maxMetadataBytes,
+    `metadata has more than ${maxMetadataBytes} bytes.`,
+  )
 
 const createSchema = (categories: readonly string[]) =>
   z

@@ -3,7 +3,7 @@ import { notFound, UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import { bodyOf, readJson, validate } from '../http/request.ts'
 import { isMimeType, kindOf } from '../uploads/names.ts'
-import { cleanName } from '../uploads/policy.ts'
+import { cleanName, codePoints } from '../uploads/policy.ts'
 import { isUuid } from '../uploads/principal.ts'
 import type { Upload, UploadState } from '../uploads/upload.ts'
 import { type Dialect, downloadUrl, param } from './dialect.ts'
@@ -116,9 +116,10 @@ function checkProjectId(project: string): string {
 /** The name from `x-file-name`: UTF-8, as it is or percent-encoded. */
 function nameOf(ctx: Ctx): string {
   const header = ctx.get('x-file-name')
-  if (header.trim() === '') throw new UploadError('validation_failed', 'The header x-file-name is required: the name of the file.')
+  if (header.trim() === '')
+    throw new UploadError('validation_failed', 'The header x-file-name is required: the name of the file.')
   const name = percentDecoded(utf8(header))
-  if ([...name].length > maxNameLength)
+  if (codePoints(name) > maxNameLength)
     throw new UploadError('validation_failed', `The name in x-file-name has more than ${maxNameLength} characters.`)
   return cleanName(name)
 }

@@ -31,7 +31,8 @@ export function authenticator(records: Records, prefix: string): Authenticate {
 
   return async (ctx) => {
     const credential = credentialOf(ctx)
-    if (reserved.test(credential)) throw new UploadError('api_key_reserved', 'Test and public keys are reserved: use a live key.')
+    if (reserved.test(credential))
+      throw new UploadError('api_key_reserved', 'Test and public keys are reserved: use a live key.')
     const digest = keyDigest(credential)
     const key = live.test(credential) ? await records.keyByDigest(digest) : undefined
     if (!key || !valid(key)) throw new UploadError('unauthenticated', 'The API key is not valid, revoked or expired.')
@@ -53,11 +54,13 @@ function credentialOf(ctx: Ctx): string {
   const header = ctx.get('authorization')
   const bearer = /^Bearer +(\S+) *$/i.exec(header.slice(0, maxCredentialLength))?.[1] ?? ''
   const apiKey = ctx.get('x-api-key').trim()
-  if (header !== '' && bearer === '') throw new UploadError('unauthenticated', 'The Authorization header must be "Bearer <key>".')
+  if (header !== '' && bearer === '')
+    throw new UploadError('unauthenticated', 'The Authorization header must be "Bearer <key>".')
   if (bearer !== '' && apiKey !== '' && !sameText(bearer, apiKey))
     throw new UploadError('unauthenticated', 'Authorization and x-api-key hold different credentials: send one.')
   const credential = bearer || apiKey
-  if (credential === '') throw new UploadError('unauthenticated', 'Send an API key as "Authorization: Bearer <key>" or "x-api-key: <key>".')
+  if (credential === '')
+    throw new UploadError('unauthenticated', 'Send an API key as "Authorization: Bearer <key>" or "x-api-key: <key>".')
   if (credential.length > maxCredentialLength) throw new UploadError('unauthenticated', 'The credential is too long.')
   return credential
 }
@@ -68,5 +71,4 @@ const sameText = (a: string, b: string): boolean => {
   return timingSafeEqual(left, right)
 }
 
-const valid = (key: ApiKey): boolean =>
-  key.revokedAt === null && (key.expiresAt === null || key.expiresAt > Date.now())
+const valid = (key: ApiKey): boolean => key.revokedAt === null && (key.expiresAt === null || key.expiresAt > Date.now())

@@ -8,15 +8,12 @@ const checkedMs = 2_000
 
 /** For those who run the server: is it alive, can it take uploads? */
 export function operations(routes: Routes, records: Records, store: ObjectStore, stopping: () => boolean): void {
-  let checked: { readonly at: number; readonly result: Promise<void> } | undefined
+  let checked: { readonly at: number; readonly result: Promise<unknown> } | undefined
 
-  function check(): Promise<void> {
-    if (!checked || Date.now() - checked.at > checkedMs) {
-      const result = Promise.all([records.check(), store.check()]).then(() => {})
-      result.catch(() => {})
-      checked = { at: Date.now(), result }
-    }
-    return checked.result
+  async function check(): Promise<void> {
+    if (!checked || Date.now() - checked.at > checkedMs)
+      checked = { at: Date.now(), result: Promise.all([records.check(), store.check()]) }
+    await checked.result
   }
 
   routes.get('/healthz', (ctx) => {

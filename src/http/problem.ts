@@ -93,7 +93,8 @@ function shapeOf({ path, method, contentType }: AskedAs): Shape {
 
 /** An error as its dialect answers it. What is not an `UploadError` is a bug, of which nothing is told. */
 export function errorAnswer(error: unknown, asked: AskedAs): ErrorAnswer {
-  const known = error instanceof UploadError ? error : new UploadError('internal', 'Something went wrong here. It was logged.')
+  const known =
+    error instanceof UploadError ? error : new UploadError('internal', 'Something went wrong here. It was logged.')
   const shape = shapeOf(asked)
   const headers = errorHeaders(known)
   if (shape === 'detail' && known.code === 'validation_failed' && known.faults.length > 0)

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Ctx } from './context.ts'
-import getRawBody from 'raw-body'
+import { getRawBody } from 'raw-body'
 import type { z } from 'zod'
 import { UploadError, type ValidationFault } from '../errors.ts'
 import type { Body } from '../uploads/ingest.ts'
@@ -62,7 +62,8 @@ async function readText(req: IncomingMessage, length: string | undefined): Promi
   } catch (cause) {
     if (cause instanceof UploadError) throw cause
     const type = cause instanceof Error && 'type' in cause ? cause.type : ''
-    if (type === 'entity.too.large') throw new UploadError('body_too_large', `The body has more than ${maxJsonBytes} bytes.`)
+    if (type === 'entity.too.large')
+      throw new UploadError('body_too_large', `The body has more than ${maxJsonBytes} bytes.`)
     throw new UploadError('invalid_json', 'The body broke off.', { cause })
   } finally {
     clearTimeout(timer)

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import cors from '@koa/cors'
 import { Router } from '@koa/router'
 import Koa from 'koa'
@@ -68,7 +67,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   app.on('error', (err: unknown) => log.debug({ err }, 'a connection failed'))
 
   const handle = app.callback()
-  const server = createServer({ maxHeaderSize: maxHeaderBytes, headersTimeout: headersTimeoutMs, keepAliveTimeout: keepAliveMs })
+  const server = createServer({
+    maxHeaderSize: maxHeaderBytes,
+    headersTimeout: headersTimeoutMs,
+    keepAliveTimeout: keepAliveMs,
+  })
   server.requestTimeout = 0 // uploads may take long: their own time limit looks at silence
   server.maxConnections = maxConnections
   const listener = (req: IncomingMessage, res: ServerResponse) => void handle(req, res)
@@ -183,14 +186,25 @@ function allowOrigins(origins: readonly string[]): Koa.Middleware {
     // A browser asks with an origin; which one is answered only when it is on the list.
     origin: (ctx) => (any ? '*' : origins.includes(ctx.get('origin')) ? ctx.get('origin') : ''),
     allowMethods: 'GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS',
-    exposeHeaders: ['Location', 'ETag', 'Content-Range', 'Content-Disposition', 'Accept-Ranges', 'Retry-After', 'X-Request-Id'],
+    exposeHeaders: [
+      'Location',
+      'ETag',
+      'Content-Range',
+      'Content-Disposition',
+      'Accept-Ranges',
+      'Retry-After',
+      'X-Request-Id',
+    ],
     maxAge: preflightSeconds,
     keepHeadersOnError: true,
   })
 }
 
 /** What Node could not read as HTTP never reaches the application. */
-function answerClientError(error: NodeJS.ErrnoException, socket: NodeJS.WritableStream & { destroyed?: boolean }): void {
+function answerClientError(
+  error: NodeJS.ErrnoException,
+  socket: NodeJS.WritableStream & { destroyed?: boolean },
+): void {
   if (!socket.writable || socket.destroyed) return
   const [status, title] =
     error.code === 'HPE_HEADER_OVERFLOW'
@@ -198,7 +212,13 @@ function answerClientError(error: NodeJS.ErrnoException, socket: NodeJS.Writable
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? [408, 'Request timeout']
         : [400, 'Bad request']
-  const body = JSON.stringify({ type: 'BAD_REQUEST', title, status, detail: 'The request could not be read as HTTP.', errorCode: 'BAD_REQUEST' })
+  const body = JSON.stringify({
+    type: 'BAD_REQUEST',
+    title,
+    status,
+    detail: 'The request could not be read as HTTP.',
+    errorCode: 'BAD_REQUEST',
+  })
   const head = [
     `HTTP/1.1 ${status} ${title}`,
     'Content-Type: application/problem+json; charset=utf-8',
@@ -220,6 +240,7 @@ function listen(server: Server, host: string, port: number): Promise<void> {
 }
 
 function urlOf(server: Server, host: string): string {
-  const { port } = server.address() as AddressInfo // a TCP server has no other
+  const address = server.address()
+  const port = typeof address === 'object' ? address?.port : undefined
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }

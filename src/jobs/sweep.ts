@@ -30,7 +30,10 @@ export interface Reconciled {
  * Compares records and store both ways. Objects that no record, intent or job knows of, and that are older than the grace period,
  * go (unless `dryRun`); uploads whose object is missing can only be reported.
  */
-export async function reconcile(deps: SweepDependencies, options: { dryRun: boolean; signal?: AbortSignal }): Promise<Reconciled> {
+export async function reconcile(
+  deps: SweepDependencies,
+  options: { dryRun: boolean; signal?: AbortSignal },
+): Promise<Reconciled> {
   const { records, store } = deps
   const findings: Finding[] = []
   const orphans: string[] = []
@@ -54,7 +57,7 @@ export async function reconcile(deps: SweepDependencies, options: { dryRun: bool
   }
   await lookAt(keys)
 
-  for (let after = 0; !options.signal?.aborted; ) {
+  for (let after = 0; !options.signal?.aborted;) {
     const page = await records.storedUploads(after, stepSize)
     for (const upload of page) {
       uploads++
@@ -95,7 +98,7 @@ export function startSweep(
   let round: Promise<void> | undefined
 
   async function sweep(): Promise<void> {
-    for (let left = true; left && !stopped.signal.aborted; ) {
+    for (let left = true; left && !stopped.signal.aborted;) {
       const overdue = await records.overdue(stepSize)
       // One that was confirmed or deleted in the meantime is not overdue any more.
       await Promise.allSettled(overdue.map((upload) => service.expire(upload)))

@@ -44,7 +44,12 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
   }
 
   /** Throws what the failure means, or returns when this plugin is to be skipped. */
-  function failed(plugin: Plugin, hook: string, error: unknown, facts: { readonly workspaceId: string; readonly upload?: Upload }) {
+  function failed(
+    plugin: Plugin,
+    hook: string,
+    error: unknown,
+    facts: { readonly workspaceId: string; readonly upload?: Upload },
+  ) {
     if (error instanceof Rejection) throw error
     const about = { plugin: plugin.name, hook, uploadId: facts.upload?.id, workspaceId: facts.workspaceId, err: error }
     if (plugin.onFailure === 'skip') return log.warn(about, 'a plugin failed and was skipped')
@@ -69,13 +74,10 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
     let found: Patch = {}
     for (const plugin of plugins) {
       if (!wants(plugin, known)) continue
-      const patch = await run(
-        plugin,
-        hook,
-        options.signal,
-        (ctx) => call(plugin, uploadContext(ctx, known, options)),
-        { workspaceId: upload.workspaceId, upload },
-      )
+      const patch = await run(plugin, hook, options.signal, (ctx) => call(plugin, uploadContext(ctx, known, options)), {
+        workspaceId: upload.workspaceId,
+        upload,
+      })
       if (!patch) continue
       known = merge(known, patch)
       found = mergePatches(found, patch)
@@ -91,7 +93,9 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
       let patch: Patch = {}
       for (const plugin of plugins) {
         if (!plugin.beforeCreate) continue
-        const found = await run(plugin, 'beforeCreate', undefined, (ctx) => plugin.beforeCreate?.(draft, ctx), { workspaceId })
+        const found = await run(plugin, 'beforeCreate', undefined, (ctx) => plugin.beforeCreate?.(draft, ctx), {
+          workspaceId,
+        })
         if (!found) continue
         reserve = Math.max(reserve, found.reserve ?? 0)
         patch = mergePatches(patch, found)

@@ -83,11 +83,7 @@ function auditQueries(db: Kysely<Schema>) {
     takeOld: query<{ before: number; limit: number }>()((p) =>
       db
         .deleteFrom('ledger')
-        .where(
-          'number',
-          'in',
-          db.selectFrom('ledger').select('number').orderBy('number').limit(p.limit),
-        )
+        .where('number', 'in', db.selectFrom('ledger').select('number').orderBy('number').limit(p.limit))
         .where('at', '<', p.before)
         .returning(['workspace_id', 'used', 'reserved']),
     ),

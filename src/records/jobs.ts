@@ -93,7 +93,9 @@ function jobQueries(db: Kysely<Schema>) {
         .select((eb) => eb.fn.countAll<number>().as('jobs'))
         .where('failed_at', 'is', null),
     ),
-    givenUp: query<object>()(() => db.selectFrom('job').selectAll().where('failed_at', 'is not', null).orderBy('number')),
+    givenUp: query<object>()(() =>
+      db.selectFrom('job').selectAll().where('failed_at', 'is not', null).orderBy('number'),
+    ),
     retry: query<{ number: number; due: number }>()((p) =>
       db
         .updateTable('job')

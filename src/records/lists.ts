@@ -33,7 +33,10 @@ interface Values {
  * `step` asks for one window; the driver lets others run between two steps.
  */
 export function listOperations(db: Kysely<Schema>) {
-  const texts = new Map<string, { page: Query<Values, Selectable<UploadTable>>; edge: Query<Values, { id: Uint8Array }> }>()
+  const texts = new Map<
+    string,
+    { page: Query<Values, Selectable<UploadTable>>; edge: Query<Values, { id: Uint8Array }> }
+  >()
 
   function textsFor(filter: ListFilter) {
     const shape = [filter.states?.length, filter.category, filter.projectId, filter.contentType, filter.onlyProjects]
@@ -66,7 +69,11 @@ export function listOperations(db: Kysely<Schema>) {
       return window
     }
     return {
-      edge: query<Values>()((p) => ids(p).limit(1).offset(windowRows - 1)),
+      edge: query<Values>()((p) =>
+        ids(p)
+          .limit(1)
+          .offset(windowRows - 1),
+      ),
       page: query<Values>()((p) => {
         let page = db
           .selectFrom('upload')

@@ -3,7 +3,13 @@ import type { UploadState } from '../uploads/upload.ts'
 
 /** The tables as Kysely sees them; `migrations/` makes them. */
 export interface Schema {
-  workspace: { id: string; quota: number | null; used: Generated<number>; reserved: Generated<number>; created_at: number }
+  workspace: {
+    id: string
+    quota: number | null
+    used: Generated<number>
+    reserved: Generated<number>
+    created_at: number
+  }
   api_key: {
     id: string
     workspace_id: string

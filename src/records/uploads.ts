@@ -234,16 +234,22 @@ function uploadQueries(db: Kysely<Schema>) {
       ),
     ),
     workspace: query<{ id: string }>()((p) => db.selectFrom('workspace').selectAll().where('id', '=', p.id)),
-    insertLedger: query<{ workspace: string; upload: Uint8Array; kind: LedgerKind; used: number; reserved: number; at: number }>()(
-      (p) =>
-        db.insertInto('ledger').values({
-          workspace_id: p.workspace,
-          upload_id: p.upload,
-          kind: p.kind,
-          used: p.used,
-          reserved: p.reserved,
-          at: p.at,
-        }),
+    insertLedger: query<{
+      workspace: string
+      upload: Uint8Array
+      kind: LedgerKind
+      used: number
+      reserved: number
+      at: number
+    }>()((p) =>
+      db.insertInto('ledger').values({
+        workspace_id: p.workspace,
+        upload_id: p.upload,
+        kind: p.kind,
+        used: p.used,
+        reserved: p.reserved,
+        at: p.at,
+      }),
     ),
     addDay: query<{ workspace: string; day: string; bytes: number }>()((p) =>
       db

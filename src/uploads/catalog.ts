@@ -25,13 +25,6 @@ export interface DownloadToken {
 
 /** Looks at what is there: uploads, their bytes, projects and usage. Changes bindings only. */
 export function catalog({ records, store, tokens, projectMode, downloadTtlMs }: CatalogDependencies) {
-  async function readable(upload: Upload | undefined): Promise<Upload> {
-    if (!upload) throw notFound()
-    if (upload.state !== 'ready')
-      throw new UploadError('upload_state_conflict', `The upload is ${upload.state}: there is nothing to download.`)
-    return upload
-  }
-
   return {
     get: (principal: Principal, id: string): Promise<Upload> => owned(records, principal, id, 'uploads:read'),
 
@@ -85,6 +78,13 @@ export function catalog({ records, store, tokens, projectMode, downloadTtlMs }: 
       return store.read(upload.objectKey, range, signal)
     },
   }
+}
+
+function readable(upload: Upload | undefined): Upload {
+  if (!upload) throw notFound()
+  if (upload.state !== 'ready')
+    throw new UploadError('upload_state_conflict', `The upload is ${upload.state}: there is nothing to download.`)
+  return upload
 }
 
 export type Catalog = ReturnType<typeof catalog>

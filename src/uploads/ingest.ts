@@ -84,9 +84,9 @@ export async function ingest(deps: IngestDependencies, body: Body, options: Inge
       await written
     })
     if (end !== 'whole') throw endError(end, declaredSize, limit)
-    if (bytes === 0 && !options.allowEmpty) throw new UploadError('empty_body', 'The body is empty: it must be the file.')
-    if (known.declaredSize !== null && bytes !== known.declaredSize)
-      throw sizeMismatch(known.declaredSize, bytes)
+    if (bytes === 0 && !options.allowEmpty)
+      throw new UploadError('empty_body', 'The body is empty: it must be the file.')
+    if (known.declaredSize !== null && bytes !== known.declaredSize) throw sizeMismatch(known.declaredSize, bytes)
     const sha256 = sums.sha256.digest()
     checkDigest(known, sha256, sums.md5?.digest())
     const tapped = await taps?.end()
@@ -123,14 +123,8 @@ const tooMuch = (declaredSize: number | null, limit: number): UploadError =>
     : new UploadError('size_mismatch', `${declaredSize} bytes were declared, and the body has more.`)
 
 function endError(end: Exclude<End, 'whole'>, declaredSize: number | null, limit: number): Error {
-  switch (end) {
-    case 'cut':
-      return new ClientGone('The client closed the connection before the end of the body.')
-    case 'silent':
-      return new UploadError('request_timeout', 'Nothing of the body has come for too long.')
-    case 'overflow':
-      return tooMuch(declaredSize, limit)
-    case 'stopped':
-      return new UploadError('upload_state_conflict', 'The upload was ended by another request.')
-  }
+  if (end === 'cut') return new ClientGone('The client closed the connection before the end of the body.')
+  if (end === 'silent') return new UploadError('request_timeout', 'Nothing of the body has come for too long.')
+  if (end === 'overflow') return tooMuch(declaredSize, limit)
+  return new UploadError('upload_state_conflict', 'The upload was ended by another request.')
 }

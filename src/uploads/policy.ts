@@ -19,13 +19,16 @@ export interface Policy {
 }
 
 export const maxFilenameLength = 255 // characters
-const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/g
+const controlCharacters = /\p{Cc}/gu
+
+/** Characters as a person counts them, nearly: a character beyond the basic plane is one. */
+export const codePoints = (text: string): number => Array.from(text).length
 
 /** A name as clients that send JSON must give it: as it is, or not at all. Returns what is wrong with it. */
 export function nameFault(name: string): string | undefined {
   const trimmed = name.trim()
   if (trimmed === '') return 'The name is empty.'
-  if ([...trimmed].length > maxFilenameLength) return `The name has more than ${maxFilenameLength} characters.`
+  if (codePoints(trimmed) > maxFilenameLength) return `The name has more than ${maxFilenameLength} characters.`
   if (/[/\\]/.test(trimmed)) return 'The name holds a slash or backslash.'
   if (trimmed.search(controlCharacters) >= 0) return 'The name holds control characters.'
   return undefined
@@ -52,21 +55,21 @@ export function sizeLimit(policy: Policy, category: string | null): number {
 export function checkDraft(policy: Policy, draft: NewUpload): void {
   if (draft.category !== null && !Object.hasOwn(policy.categories, draft.category))
     throw new UploadError('validation_failed', 'There is no such category.')
-  const refuse = (code: ErrorCode, message: string) => new UploadError(code, message)
-  checkSize(policy, draft.category, draft.declaredSize, refuse)
-  checkExtension(policy, draft.category, draft.filename, refuse)
-  if (draft.declaredType !== null) checkType(policy, draft.category, draft.declaredType, refuse)
+  checkSize(policy, draft.category, draft.declaredSize, fault)
+  checkExtension(policy, draft.category, draft.filename, fault)
+  if (draft.declaredType !== null) checkType(policy, draft.category, draft.declaredType, fault)
 }
 
 /** What the bytes must keep to, whichever way they came. @throws {Rejection} */
 export function checkFound(policy: Policy, upload: Upload): void {
-  const refuse = (code: ErrorCode, message: string) => new Rejection(code, message)
-  checkSize(policy, upload.category, upload.size, refuse)
-  checkExtension(policy, upload.category, upload.filename, refuse)
-  checkType(policy, upload.category, upload.properties.contentType, refuse)
+  checkSize(policy, upload.category, upload.size, rejection)
+  checkExtension(policy, upload.category, upload.filename, rejection)
+  checkType(policy, upload.category, upload.properties.contentType, rejection)
 }
 
 type Refuse = (code: ErrorCode, message: string) => UploadError
+const fault: Refuse = (code, message) => new UploadError(code, message)
+const rejection: Refuse = (code, message) => new Rejection(code, message)
 
 function checkSize(policy: Policy, category: string | null, size: number | null, refuse: Refuse): void {
   const limit = sizeLimit(policy, category)

@@ -167,7 +167,10 @@ export interface Records {
    *
    * @throws {UploadError} `asset_referenced` while a project holds it, unless `force`.
    */
-  remove(id: string, options: { readonly jobs: (upload: Upload) => readonly NewJob[]; readonly force?: boolean }): Promise<void>
+  remove(
+    id: string,
+    options: { readonly jobs: (upload: Upload) => readonly NewJob[]; readonly force?: boolean },
+  ): Promise<void>
   get(id: string): Promise<Upload | undefined>
   list(filter: ListFilter): Promise<Page>
   usage(workspaceId: string, fromDay: string): Promise<Usage | undefined>

@@ -40,7 +40,12 @@ export function uploadService(deps: ServiceDependencies) {
   /** Makes the record of an upload whose bytes come later. */
   async function create(principal: Principal, draft: NewUpload): Promise<Upload> {
     const record = await newRecord(principal, draft)
-    return records.create({ ...record, state: 'pending', stagedKey: null, expiresAt: record.createdAt + deps.presignTtlMs })
+    return records.create({
+      ...record,
+      state: 'pending',
+      stagedKey: null,
+      expiresAt: record.createdAt + deps.presignTtlMs,
+    })
   }
 
   /** Takes a file that comes in one request: when it returns, the file is `ready`, or still `processing` past the budget. */
@@ -89,10 +94,10 @@ export function uploadService(deps: ServiceDependencies) {
     options: Pick<IngestOptions, 'key' | 'draft' | 'allowEmpty'> & { signal: AbortSignal | undefined },
     to: 'receiving' | 'processing',
   ): Promise<Upload> {
-    const stop = new AbortController()
-    const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal
+    const stopped = new AbortController()
+    const signal = options.signal ? AbortSignal.any([options.signal, stopped.signal]) : stopped.signal
     const controllers = running.get(id) ?? new Set()
-    running.set(id, controllers.add(stop))
+    running.set(id, controllers.add(stopped))
     try {
       const ingested = await ingest(deps, body, { ...options, upload, signal, reserve: reserveFor(id) })
       return await records.stored(id, {
@@ -103,10 +108,10 @@ export function uploadService(deps: ServiceDependencies) {
         jobs: to === 'processing' ? [verdictJob(id)] : [],
       })
     } catch (error) {
-      if (stop.signal.aborted && stop.signal.reason instanceof UploadError) throw stop.signal.reason
+      if (stopped.signal.reason instanceof UploadError) throw stopped.signal.reason
       throw error
     } finally {
-      controllers.delete(stop)
+      controllers.delete(stopped)
       if (controllers.size === 0) running.delete(id)
     }
   }
@@ -120,7 +125,10 @@ export function uploadService(deps: ServiceDependencies) {
       case 'processing':
         return verdict(upload)
       case 'rejected':
-        throw new UploadError(upload.rejection?.code ?? 'file_type_not_allowed', upload.rejection?.message ?? 'The file was refused.')
+        throw new UploadError(
+          upload.rejection?.code ?? 'file_type_not_allowed',
+          upload.rejection?.message ?? 'The file was refused.',
+        )
       case 'expired':
         throw new UploadError('upload_expired', 'The upload was not finished in time.')
       case 'pending':
@@ -172,13 +180,20 @@ export function uploadService(deps: ServiceDependencies) {
       const patch = await pipeline.beforeFinish(upload, { reserve: reserveFor(upload.id) })
       const known = merge(upload, patch)
       checkFound(policy, known)
-      const jobs = pipeline.afterFinish(known).map((plugin) => ({ kind: 'after-finish', uploadId: upload.id, plugin }) as const)
+      const jobs = pipeline
+        .afterFinish(known)
+        .map((plugin) => ({ kind: 'after-finish', uploadId: upload.id, plugin }) as const)
       const ready = await records.transition(upload.id, { from: ['processing'], to: 'ready', patch, jobs })
       if (jobs.length > 0) deps.wakeJobs()
       return ready
     } catch (error) {
       if (error instanceof Rejection) {
-        await records.transition(upload.id, { from: ['processing'], to: 'rejected', rejection: error, jobs: endJobs(upload) })
+        await records.transition(upload.id, {
+          from: ['processing'],
+          to: 'rejected',
+          rejection: error,
+          jobs: endJobs(upload),
+        })
         deps.wakeJobs()
       }
       throw error
@@ -250,7 +265,10 @@ export function uploadService(deps: ServiceDependencies) {
     }
   }
 
-  async function newRecord(principal: Principal, draft: NewUpload): Promise<Omit<NewRecord, 'state' | 'stagedKey' | 'expiresAt'>> {
+  async function newRecord(
+    principal: Principal,
+    draft: NewUpload,
+  ): Promise<Omit<NewRecord, 'state' | 'stagedKey' | 'expiresAt'>> {
     demandScope(principal, 'uploads:write')
     demandProject(principal, draft.projectId)
     checkDraft(policy, draft)

@@ -14,7 +14,9 @@ export interface Tokens {
 export function tokens(secret: string | Uint8Array): Tokens {
   const digest = (purpose: Purpose, parts: readonly (string | number | null)[]) =>
     // JSON keeps the parts apart: no two lists have the same text.
-    createHmac('sha256', secret).update(JSON.stringify([purpose, ...parts])).digest()
+    createHmac('sha256', secret)
+      .update(JSON.stringify([purpose, ...parts]))
+      .digest()
   return {
     sign: (purpose, parts) => digest(purpose, parts).toString('base64url'),
     verify(purpose, parts, signature) {

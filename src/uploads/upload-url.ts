@@ -17,15 +17,6 @@ export interface PutRequest {
 
 /** Upload URLs: whoever has one may bring exactly what was declared, until it expires or the upload is confirmed. */
 export function uploadUrls(records: Records, tokens: Tokens, ttlMs: number) {
-  const parts = (upload: Upload, expires: number) => [
-    'PUT',
-    upload.id,
-    expires,
-    upload.declaredSize,
-    upload.declaredType,
-    upload.declaredChecksum === null ? null : `${upload.declaredChecksum.algorithm}:${upload.declaredChecksum.digest}`,
-  ]
-
   return {
     /** Path and query of the URL, and the headers that the PUT must carry. */
     make(upload: Upload): { readonly path: string; readonly headers: Readonly<Record<string, string>> } {
@@ -47,7 +38,11 @@ export function uploadUrls(records: Records, tokens: Tokens, ttlMs: number) {
       const upload = isUuid(request.id) ? await records.get(request.id) : undefined
       const expires = /^\d{1,12}$/.test(request.expires) ? Number(request.expires) : 0
       // Without an upload the same work is done, and an unknown id answers as a wrong signature would: ids cannot be tried out.
-      const signed = tokens.verify('put', upload ? parts(upload, expires) : ['PUT', request.id, expires], request.signature)
+      const signed = tokens.verify(
+        'put',
+        upload ? parts(upload, expires) : ['PUT', request.id, expires],
+        request.signature,
+      )
       if (!upload && signed) throw notFound()
       if (!upload || !signed) throw new UploadError('signature_invalid', 'The upload URL was changed or is not ours.')
       if (upload.state === 'expired' || expires * 1_000 <= Date.now())
@@ -60,6 +55,16 @@ export function uploadUrls(records: Records, tokens: Tokens, ttlMs: number) {
     },
   }
 }
+
+/** What is signed: a URL is good for exactly what was declared. */
+const parts = (upload: Upload, expires: number) => [
+  'PUT',
+  upload.id,
+  expires,
+  upload.declaredSize,
+  upload.declaredType,
+  upload.declaredChecksum === null ? null : `${upload.declaredChecksum.algorithm}:${upload.declaredChecksum.digest}`,
+]
 
 export type UploadUrls = ReturnType<typeof uploadUrls>
 

@@ -4,7 +4,8 @@ import type { ErrorCode } from '../errors.ts'
  * `pending` (record, no bytes) → `receiving` → `processing` (all bytes are there, the pipeline runs) → `ready` | `rejected`;
  * `pending`/`receiving` → `expired`. Deleting removes the record. There are no other transitions.
  */
-export type UploadState = 'pending' | 'receiving' | 'processing' | 'ready' | 'rejected' | 'expired'
+export const uploadStates = ['pending', 'receiving', 'processing', 'ready', 'rejected', 'expired'] as const
+export type UploadState = (typeof uploadStates)[number]
 
 export type DialectName = 'presigned' | 'form' | 'direct' | 'raw' | 'tus'
 

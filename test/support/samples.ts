@@ -58,7 +58,12 @@ const honest: readonly Row[] = [
   ['sound.wma', 'audio/x-ms-wma wma', 'sound.wma', 'audio/x-ms-wma'],
 
   ['report.docx', docx, 'report.docx', `${office}.wordprocessingml.document`],
-  ['macros.docm', 'application/vnd.ms-word.document.macroenabled.12 docm', 'a.docm', 'application/vnd.ms-word.document.macroEnabled.12'],
+  [
+    'macros.docm',
+    'application/vnd.ms-word.document.macroenabled.12 docm',
+    'a.docm',
+    'application/vnd.ms-word.document.macroEnabled.12',
+  ],
   ['types-last.docx', docx],
   ['sheet.xlsx', xlsx],
   ['streamed.xlsx', xlsx],
@@ -171,11 +176,16 @@ const dishonest: readonly Row[] = [
   ['program.exe', 'application/x-msdownload exe', 'invoice.pdf', 'application/pdf'],
   ['program.elf', 'application/x-elf elf', 'script.py', 'text/x-python'],
   ['plain.zip', 'application/zip zip', 'report.odt', `${odf}.text`],
-  ['plain.zip', docx, 'report.docx', `${office}.wordprocessingml.document`],
+  ['plain.zip', 'application/zip zip', 'report.docx', `${office}.wordprocessingml.document`],
   ['report.docx', docx, 'report.zip', 'application/zip'],
   ['types-last.docx', docx, 'upload', unknown],
   ['far-types.pptx', pptx, 'upload', unknown],
-  ['macros.docm', 'application/vnd.ms-word.document.macroenabled.12 docm', 'report.docx', `${office}.wordprocessingml.document`],
+  [
+    'macros.docm',
+    'application/vnd.ms-word.document.macroenabled.12 docm',
+    'report.docx',
+    `${office}.wordprocessingml.document`,
+  ],
   ['app.apk', 'application/vnd.android.package-archive apk', 'photo.zip', 'application/zip'],
   ['far-directory.doc', 'application/x-cfb cfb', 'photo.jpg', 'image/jpeg'],
   ['letter.doc', 'application/msword doc', 'table.xls', 'application/vnd.ms-excel'],
@@ -216,4 +226,5 @@ export const honestSamples: readonly Sample[] = honest.map(toSample)
 export const dishonestSamples: readonly Sample[] = dishonest.map(toSample)
 export const samples: readonly Sample[] = [...honestSamples, ...dishonestSamples]
 
-export const samplePath = (sample: Pick<Sample, 'file'>): string => new URL(`../samples/types/${sample.file}`, import.meta.url).pathname
+export const samplePath = (sample: Pick<Sample, 'file'>): string =>
+  new URL(`../samples/types/${sample.file}`, import.meta.url).pathname
