@@ -65,7 +65,7 @@ function readStream(bytes: Buffer, list: Chunk): Stream {
 /** AVI: the lists at the front say it all. Past 1 GiB only the OpenDML header counts all frames. */
 export async function probeAvi(file: MediaFile, found: Found): Promise<void> {
   const bytes = await file.read(12, headerBytes)
-  const header = chunks(bytes, 0, bytes.length).find(({ id }) => id === 'LIST:hdrl')
+  const header = [...chunks(bytes, 0, bytes.length)].find(({ id }) => id === 'LIST:hdrl')
   if (!header) throw new Error('The header list is missing.')
   const streams: Stream[] = []
   let frames = 0

@@ -5,7 +5,7 @@ const windowBytes = 64 * 1024
 /** Reads a file in order, byte by byte, without a promise for each byte. */
 export class Cursor {
   readonly #file: MediaFile
-  #window = Buffer.alloc(0)
+  #window: Buffer = Buffer.alloc(0)
   #windowStart = 0
   /** Offset in the file. */
   position: number

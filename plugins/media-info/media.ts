@@ -30,6 +30,9 @@ Logging.level = LogLevel.Silent
 // Never ALL_FORMATS: it has HLS, which fetches what a playlist names.
 const formats = [MP4, QTFF, MATROSKA, WEBM, WAVE, OGG, FLAC, MPEG_TS]
 
+const containers = ['RIFF', 'RIFX', 'RF64', 'OggS', 'fLaC', '\x1a\x45\xdf\xa3']
+const movieBoxes = ['ftyp', 'styp', 'moov', 'mdat', 'wide', 'free', 'skip']
+
 function open(file: MediaFile, size: number): Input {
   const source = new CustomSource({ getSize: () => size, read: (start, end) => file.read(start, end) })
   return new Input({ source, formats })
@@ -37,7 +40,7 @@ function open(file: MediaFile, size: number): Input {
 
 async function codecOf(track: InputTrack): Promise<string | undefined> {
   const codec = (await track.getCodecParameterString()) ?? (await track.getCodec()) ?? (await track.getInternalCodecId())
-  return codec === null ? undefined : String(codec)
+  return typeof codec === 'string' ? codec : undefined
 }
 
 async function setSize(track: InputVideoTrack, found: Found): Promise<void> {
@@ -84,7 +87,7 @@ export async function probeMedia(file: MediaFile, found: Found): Promise<void> {
     await probeTracks(open(file, Math.min(file.size, maxTransportHead)), found).catch(() => {})
     return probeTransportStream(file, found)
   }
-  const isContainer = ['RIFF', 'RIFX', 'RF64', 'OggS', 'fLaC', '\x1a\x45\xdf\xa3'].includes(kind)
-  if (!isContainer && start.toString('latin1', 4, 8).match(/^[a-z]{4}$/) === null && (await probeFrames(file, found))) return
+  const isContainer = containers.includes(kind) || movieBoxes.includes(start.toString('latin1', 4, 8))
+  if (!isContainer && (await probeFrames(file, found))) return
   return probeContainer(file, found)
 }
