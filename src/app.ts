@@ -67,7 +67,6 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     await plugin.setup?.({ log, directory: () => pluginFolder(config.dataDir, plugin.name) })
   const pipeline = pluginRunner({ plugins: config.plugins, store, log })
   const tokens = makeTokens(secret.bytes)
-  const ending = new AbortController()
   let stopping = false
   const wakeJobs = () => worker.wake()
   const service = uploadService({
@@ -121,7 +120,6 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     authenticate: authenticator(records, config.keys.prefix),
     categories: Object.keys(config.categories),
     inlinePdf: config.download.inlinePdf,
-    signal: ending.signal,
   }
   const server = await startHttpServer({
     host: config.server.host,
@@ -133,7 +131,8 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
       for (const dialect of [presigned, raw, downloads]) dialect(routes, dependencies)
     },
     log,
-  }).catch((cause: unknown) => {
+  }).catch(async (cause: unknown) => {
+    await close()
     throw new ConfigError(`Cannot listen on ${config.server.host}:${config.server.port}: ${String(cause)}`)
   })
 
@@ -143,12 +142,15 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     async stop() {
       stopping = true
       await server.stop(config.server.shutdownGrace * secondMs)
-      ending.abort()
-      await Promise.all([worker.stop(), sweeper.stop()])
-      await pipeline.close()
-      await records.close()
-      lock.release()
+      await close()
     },
+  }
+
+  async function close(): Promise<void> {
+    await Promise.all([worker.stop(), sweeper.stop()])
+    await pipeline.close()
+    await records.close()
+    lock.release()
   }
 }
 

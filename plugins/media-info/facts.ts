@@ -42,7 +42,7 @@ const whole = (value: unknown, most: number): number | null => {
 }
 
 /** Keeps what can be true. A width without a height, or the reverse, is dropped. */
-export function checkedFacts(found: Readonly<Record<keyof Found, unknown>>): Facts {
+export function checkedFacts(found: Readonly<Partial<Record<keyof Found, unknown>>>): Facts {
   const width = whole(found.width, maxPixels)
   const height = whole(found.height, maxPixels)
   const duration = within(found.duration, 0.0005, maxSeconds)

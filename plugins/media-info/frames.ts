@@ -25,7 +25,7 @@ function readAdts(header: number, more: number): Frame | undefined {
   const rate = adtsRates[(header >>> 10) & 15]
   const size = ((header & 3) << 11) | (more >>> 21)
   if (rate === undefined || size < 7) return undefined
-  return { size, seconds: (1024 * ((more & 3) + 1)) / rate, codec: `mp4a.40.${((header >>> 14) & 3) + 1}` }
+  return { size, seconds: (1024 * (((more >>> 8) & 3) + 1)) / rate, codec: `mp4a.40.${((header >>> 14) & 3) + 1}` }
 }
 
 const bitRates: Readonly<Record<string, readonly number[]>> = {

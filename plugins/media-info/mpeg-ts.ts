@@ -49,35 +49,52 @@ function* packets(bytes: Buffer): Generator<Packet> {
 const isPesStart = (payload: Buffer): boolean => payload.length >= 14 && payload.readUIntBE(0, 3) === 1
 const isPicture = (payload: Buffer): boolean => (payload.readUInt8(3) & 0xf0) === 0xe0
 
-/** Ticks at which the PES packet is shown. */
-function presentationTime(payload: Buffer): number | undefined {
+/** A PES packet: a picture, or several frames of sound. */
+interface Pes {
+  /** Ticks at which it is shown. */
+  readonly time: number
+  /** Bytes of a packet of sound. */
+  readonly weight: number
+}
+
+function readPes(payload: Buffer): Pes | undefined {
   if ((payload.readUInt8(6) & 0xc0) !== 0x80 || (payload.readUInt8(7) & 0x80) === 0) return undefined
   const [high, middle, low] = [payload.readUInt8(9), payload.readUInt16BE(10), payload.readUInt16BE(12)]
-  return ((high >> 1) & 7) * 2 ** 30 + (middle >> 1) * 2 ** 15 + (low >> 1)
-}
-
-/** The times of each elementary stream, in order. */
-function timesByStream(bytes: Buffer): Map<number, number[]> {
-  const times = new Map<number, number[]>()
-  for (const { pid, starts, payload } of packets(bytes)) {
-    const time = starts && isPesStart(payload) ? presentationTime(payload) : undefined
-    if (time !== undefined) times.set(pid, [...(times.get(pid) ?? []), time])
+  return {
+    time: ((high >> 1) & 7) * 2 ** 30 + (middle >> 1) * 2 ** 15 + (low >> 1),
+    weight: isPicture(payload) ? 1 : payload.readUInt16BE(4) || 1,
   }
-  return times
 }
 
-/** From the first time shown to the last one, plus one frame. */
+/** The PES packets of each elementary stream, as they are shown. */
+function streams(bytes: Buffer): Pes[][] {
+  const found = new Map<number, Pes[]>()
+  for (const { pid, starts, payload } of packets(bytes)) {
+    const pes = starts && isPesStart(payload) ? readPes(payload) : undefined
+    if (!pes) continue
+    const stream = found.get(pid)
+    if (stream) stream.push(pes)
+    else found.set(pid, [pes])
+  }
+  return [...found.values()].map((stream) => stream.toSorted((a, b) => a.time - b.time))
+}
+
+/** Ticks at which the last packet has been shown, which takes about as long as the one before it. */
+function endOf(stream: readonly Pes[]): number {
+  const last = stream.at(-1) ?? { time: 0, weight: 1 }
+  const previous = stream.at(-2) ?? last
+  return last.time + Math.min((last.time - previous.time) * (last.weight / previous.weight), clock)
+}
+
+/** From the first time shown to the end of the last one. */
 async function transportSeconds(file: MediaFile): Promise<number | undefined> {
-  const firsts = timesByStream(await file.read(0, edgeBytes))
-  let lasts = timesByStream(await file.read(Math.max(0, file.size - edgeBytes), file.size))
-  if (lasts.size === 0) lasts = timesByStream(await file.read(Math.max(0, file.size - wideEdgeBytes), file.size))
-  const begin = Math.min(...[...firsts.values()].map((times) => Math.min(...times)))
-  const ends = [...lasts.values()].map((times) => {
-    const [last = 0, previous = last] = times.toSorted((a, b) => b - a)
-    const frame = Math.min(last - previous, clock)
-    return (last < begin ? last + wrap : last) + frame
-  })
-  return ends.length === 0 ? undefined : (Math.max(...ends) - begin) / clock
+  const firsts = streams(await file.read(0, edgeBytes))
+  let lasts = streams(await file.read(Math.max(0, file.size - edgeBytes), file.size))
+  if (lasts.length === 0) lasts = streams(await file.read(Math.max(0, file.size - wideEdgeBytes), file.size))
+  if (firsts.length === 0 || lasts.length === 0) return undefined
+  const begin = Math.min(...firsts.map(([first]) => first?.time ?? Infinity))
+  const end = Math.max(...lasts.map(endOf))
+  return (end < begin ? end + wrap - begin : end - begin) / clock
 }
 
 /** Size of MPEG-2 video, from its first sequence header. */

@@ -1,5 +1,6 @@
 import type { Ctx, Routes } from '../http/context.ts'
 import type { Catalog } from '../uploads/catalog.ts'
+import { canonicalType } from '../uploads/names.ts'
 import type { Principal } from '../uploads/principal.ts'
 import type { UploadService } from '../uploads/service.ts'
 import type { UploadUrls } from '../uploads/upload-url.ts'
@@ -13,8 +14,6 @@ export interface DialectDependencies {
   readonly categories: readonly string[]
   /** PDF files may be shown in the browser. */
   readonly inlinePdf: boolean
-  /** Aborts when the server will wait for requests no longer. */
-  readonly signal: AbortSignal
 }
 
 /** One documented API: registers its routes, translates words, states and errors, decides nothing. */
@@ -25,6 +24,9 @@ export function downloadUrl(ctx: Ctx, catalog: Catalog, upload: Upload): string 
   const { expires, signature } = catalog.downloadToken(upload)
   return `${ctx.state.origin.url}/api/v1/uploads/${upload.id}/download?expires=${expires}&signature=${signature}`
 }
+
+/** A media type as a Content-Type header has it: parameters may follow, such as `audio/webm;codecs=opus`. */
+export const isContentType = (text: string): boolean => /^[ -~]+$/.test(text) && canonicalType(text) !== null
 
 /** A path parameter; the router fills in every one that its path names. */
 export const param = (ctx: Ctx, name: string): string => ctx.params[name] ?? ''

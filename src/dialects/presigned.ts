@@ -6,7 +6,7 @@ import { isMimeType } from '../uploads/names.ts'
 import { nameFault } from '../uploads/policy.ts'
 import { uploadUrlPath } from '../uploads/upload-url.ts'
 import { type Checksum, type Upload, type UploadContextRef, type UploadState, uploadStates } from '../uploads/upload.ts'
-import { type Dialect, type DialectDependencies, downloadUrl, param } from './dialect.ts'
+import { type Dialect, type DialectDependencies, downloadUrl, isContentType, param } from './dialect.ts'
 
 /** Bytes of `metadata` as JSON. */
 const maxMetadataBytes = 4_096
@@ -51,7 +51,12 @@ const contextFields = {
 }
 type ContextFields = { context_type?: string | null | undefined; context_id?: string | null | undefined }
 const together = (body: ContextFields): boolean => (body.context_type == null) === (body.context_id == null)
-const togetherFault = { message: 'context_type and context_id go together.', path: ['context_id'] }
+const togetherFault = {
+  message: 'context_type and context_id go together.',
+  path: ['context_id'],
+  // Whatever is wrong elsewhere: every fault is told at once.
+  when: ({ value }: { value: unknown }) => typeof value === 'object' && value !== null,
+}
 const contextOf = ({ context_type: type, context_id: id }: ContextFields): UploadContextRef | null =>
   type == null || id == null ? null : { type, id }
 
@@ -67,7 +72,7 @@ const createSchema = (categories: readonly string[]) =>
     .object({
       filename,
       category: z.enum(categories),
-      content_type: z.string().max(maxMimeLength).refine(isMimeType, 'This is not a media type.').nullish(),
+      content_type: z.string().max(maxMimeLength).refine(isContentType, 'This is not a media type.').nullish(),
       size_bytes: z.int().min(0).nullish(),
       checksum: checksum.nullish(),
       ...contextFields,
@@ -131,7 +136,7 @@ export const presigned: Dialect = (routes, deps) => {
       signature: queryValue(ctx, 'signature'),
       contentType: ctx.get('content-type') || null,
     })
-    const stored = await service.put(upload.id, bodyOf(ctx), deps.signal)
+    const stored = await service.put(upload.id, bodyOf(ctx))
     ctx.status = 200
     if (stored.sha256 !== null) ctx.set('ETag', `"${stored.sha256}"`)
     ctx.body = ''
@@ -189,7 +194,7 @@ export const presigned: Dialect = (routes, deps) => {
           used_bytes: used,
           reserved_bytes: reserved,
           quota_bytes: limit,
-          percent: limit === null ? null : Math.round((used / limit) * 10_000) / 100,
+          percent: limit === null ? null : percentOf(used, limit),
         },
         uploads: {
           total: Object.values(counts).reduce((sum, count) => sum + count, 0),
@@ -235,6 +240,10 @@ function uploadView(ctx: Ctx, deps: DialectDependencies, upload: Upload) {
     updated_at: time(upload.updatedAt),
   }
 }
+
+/** Rounded to hundredths; of a quota of nothing, all is used. */
+const percentOf = (used: number, limit: number): number =>
+  limit === 0 ? 100 : Math.round((used / limit) * 10_000) / 100
 
 /** A query parameter that stands there once; several are as wrong as none. */
 function queryValue(ctx: Ctx, name: string): string {

@@ -2,11 +2,11 @@ import { z } from 'zod'
 import { notFound, UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import { bodyOf, readJson, validate } from '../http/request.ts'
-import { isMimeType, kindOf } from '../uploads/names.ts'
+import { kindOf } from '../uploads/names.ts'
 import { cleanName, codePoints } from '../uploads/policy.ts'
 import { isUuid } from '../uploads/principal.ts'
 import type { Upload, UploadState } from '../uploads/upload.ts'
-import { type Dialect, downloadUrl, param } from './dialect.ts'
+import { type Dialect, downloadUrl, isContentType, param } from './dialect.ts'
 
 const maxNameLength = 512 // characters
 const defaultPage = 80
@@ -22,7 +22,7 @@ const pageSchema = z.object({
 const bindSchema = z.object({ assetId: z.uuid() })
 
 /** One request, one asset. */
-export const raw: Dialect = (routes, { service, catalog, authenticate, signal }) => {
+export const raw: Dialect = (routes, { service, catalog, authenticate }) => {
   const view = (ctx: Ctx, upload: Upload) => ({
     assetId: upload.id,
     type: kindOf(upload.properties.contentType),
@@ -55,14 +55,13 @@ export const raw: Dialect = (routes, { service, catalog, authenticate, signal })
         filename,
         category: null,
         projectId: project === '' ? null : project.toLowerCase(),
-        declaredType: isMimeType(declared) ? declared : null,
+        declaredType: isContentType(declared) ? declared : null,
         declaredSize: body.length,
         declaredChecksum: null,
         context: null,
         metadata: {},
       },
       body,
-      signal,
     )
     ctx.status = 201
     ctx.set('Location', `/v1/assets/${upload.id}`)

@@ -10,8 +10,15 @@ const maxJsonBytes = 64 * 1024
 /** Milliseconds in which a JSON body must have come. */
 const jsonTimeoutMs = 30_000
 
-/** The request's body as a file. */
+/**
+ * The request's body as a file.
+ *
+ * @throws {UploadError} `unsupported_media_type` when it is coded: nobody here would decode it.
+ */
 export function bodyOf(ctx: Ctx): Body {
+  const coding = ctx.req.headers['transfer-encoding']
+  if (coding !== undefined && coding.trim().toLowerCase() !== 'chunked')
+    throw new UploadError('unsupported_media_type', 'The only transfer coding that is taken is chunked.')
   const length = ctx.req.headers['content-length']
   return {
     stream: ctx.req,

@@ -6,7 +6,7 @@ import Koa from 'koa'
 import type { Logger } from 'pino'
 import { UploadError } from '../errors.ts'
 import { ClientGone } from '../uploads/ingest.ts'
-import type { RequestState, Routes } from './context.ts'
+import type { Ctx, RequestState, Routes } from './context.ts'
 import type { Origin } from './origin.ts'
 import { errorAnswer } from './problem.ts'
 import { waitsForContinue } from './request.ts'
@@ -53,16 +53,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   app.use(allowOrigins(options.corsOrigins))
   app.use(mustAcceptJson)
   app.use(router.routes())
-  app.use(
-    router.allowedMethods({
-      throw: true,
-      methodNotAllowed: () => new UploadError('method_not_allowed', 'This method does not exist here.'),
-      notImplemented: () => new UploadError('method_not_allowed', 'This method does not exist here.'),
-    }),
-  )
-  app.use(() => {
-    throw new UploadError('not_found', 'There is nothing at this address.')
-  })
+  app.use(answerUnrouted)
   // What arrives here is a connection that broke off while an answer was on its way.
   app.on('error', (err: unknown) => log.debug({ err }, 'a connection failed'))
 
@@ -74,10 +65,19 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   })
   server.requestTimeout = 0 // uploads may take long: their own time limit looks at silence
   server.maxConnections = maxConnections
-  const listener = (req: IncomingMessage, res: ServerResponse) => void handle(req, res)
+  const running = new Set<Promise<void>>()
+  const listener = (req: IncomingMessage, res: ServerResponse) => {
+    const answered = handle(req, res).finally(() => running.delete(answered))
+    running.add(answered)
+  }
   server.on('request', listener)
   server.on('checkContinue', listener) // whoever wants the body says so
-  server.on('clientError', answerClientError)
+  server.on('clientError', (error, socket) => {
+    const running = answers.get(socket)
+    // In the middle of another answer, these words would count as a part of it.
+    if (running?.headersSent && !running.writableEnded) socket.destroy()
+    else answerClientError(error, socket)
+  })
   await listen(server, options.host, options.port)
 
   return {
@@ -91,6 +91,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       await closed
       clearInterval(idle)
       clearTimeout(grace)
+      // What a cut request leaves is cleaned up while the records are still open.
+      await Promise.allSettled(running)
     },
   }
 }
@@ -131,6 +133,7 @@ function answerErrors(log: Logger): Koa.Middleware<RequestState> {
       const answer = errorAnswer(error, { path: ctx.path, method: ctx.method, contentType: ctx.get('content-type') })
       if (!known || answer.status >= 500)
         log.error({ requestId: ctx.state.requestId, err: error }, known ? error.message : 'unexpected error')
+      for (const name of fileHeaders) ctx.remove(name)
       ctx.status = answer.status
       ctx.set(answer.headers)
       ctx.body = answer.body
@@ -139,8 +142,27 @@ function answerErrors(log: Logger): Koa.Middleware<RequestState> {
   }
 }
 
+/** What described the file that is not sent after all. */
+const fileHeaders = [
+  'Content-Type',
+  'Content-Disposition',
+  'Content-Range',
+  'Content-Security-Policy',
+  'ETag',
+  'Last-Modified',
+]
+
+/** No route took the request: other methods may exist at its address. */
+function answerUnrouted(ctx: Ctx): void {
+  const methods = new Set(ctx.matched?.flatMap((route) => route.methods))
+  if (methods.size === 0) throw new UploadError('not_found', 'There is nothing at this address.')
+  ctx.set('Allow', [...methods, 'OPTIONS'].join(', '))
+  if (ctx.method !== 'OPTIONS') throw new UploadError('method_not_allowed', 'This method does not exist here.')
+  ctx.status = 204
+}
+
 /** Paths that answer with a file or with nothing. */
-const noJsonPaths = /^\/(presigned\/|api\/v1\/uploads\/[^/]+\/download$)/
+const noJsonPaths = /^\/(presigned\/|api\/v1\/uploads\/[^/]+\/download\/?$)/
 
 async function mustAcceptJson(ctx: Koa.Context, next: Koa.Next): Promise<void> {
   if (!noJsonPaths.test(ctx.path) && !ctx.accepts('application/json', 'application/problem+json'))

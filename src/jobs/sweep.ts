@@ -42,6 +42,8 @@ export async function reconcile(
 
   async function lookAt(keys: readonly string[]): Promise<void> {
     for (const key of await records.unknownKeys(keys)) {
+      // It may have been deleted since it was listed.
+      if (!(await store.stat(key))) continue
       orphans.push(key)
       if (options.dryRun) findings.push(`Object ${key} belongs to no upload.`)
       else await records.abandon(key)

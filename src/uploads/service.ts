@@ -49,7 +49,7 @@ export function uploadService(deps: ServiceDependencies) {
   }
 
   /** Takes a file that comes in one request: when it returns, the file is `ready`, or still `processing` past the budget. */
-  async function receive(principal: Principal, draft: NewUpload, body: Body, signal?: AbortSignal): Promise<Upload> {
+  async function receive(principal: Principal, draft: NewUpload, body: Body): Promise<Upload> {
     const record = await newRecord(principal, draft)
     const key = objectKey(record.id)
     const created = records.create({
@@ -61,7 +61,7 @@ export function uploadService(deps: ServiceDependencies) {
     let made = false
     const upload = created.then((one) => ((made = true), one))
     try {
-      const processing = await bring(record.id, upload, body, { key, draft, allowEmpty: false, signal }, 'processing')
+      const processing = await bring(record.id, upload, body, { key, draft, allowEmpty: false }, 'processing')
       return await verdict(processing)
     } catch (error) {
       await upload.catch(() => {})
@@ -72,14 +72,14 @@ export function uploadService(deps: ServiceDependencies) {
   }
 
   /** Takes the bytes of a `pending` upload from whoever holds its upload URL. They are kept until the confirm. */
-  async function put(id: string, body: Body, signal?: AbortSignal): Promise<Upload> {
+  async function put(id: string, body: Body): Promise<Upload> {
     const key = objectKey(id)
     const upload = records.stage(id, key)
     let staged = false
     try {
       const known = await upload
       staged = true
-      return await bring(id, upload, body, { key, draft: known, allowEmpty: true, signal }, 'receiving')
+      return await bring(id, upload, body, { key, draft: known, allowEmpty: true }, 'receiving')
     } catch (error) {
       if (staged) await Promise.all([records.abandon(key), records.unreserve(id)])
       deps.wakeJobs()
@@ -91,15 +91,19 @@ export function uploadService(deps: ServiceDependencies) {
     id: string,
     upload: Promise<Upload>,
     body: Body,
-    options: Pick<IngestOptions, 'key' | 'draft' | 'allowEmpty'> & { signal: AbortSignal | undefined },
+    options: Pick<IngestOptions, 'key' | 'draft' | 'allowEmpty'>,
     to: 'receiving' | 'processing',
   ): Promise<Upload> {
     const stopped = new AbortController()
-    const signal = options.signal ? AbortSignal.any([options.signal, stopped.signal]) : stopped.signal
     const controllers = running.get(id) ?? new Set()
     running.set(id, controllers.add(stopped))
     try {
-      const ingested = await ingest(deps, body, { ...options, upload, signal, reserve: reserveFor(id) })
+      const ingested = await ingest(deps, body, {
+        ...options,
+        upload,
+        signal: stopped.signal,
+        reserve: reserveFor(id),
+      })
       return await records.stored(id, {
         ...ingested,
         key: options.key,

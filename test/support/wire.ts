@@ -1,0 +1,91 @@
+import { Agent, type IncomingHttpHeaders, request } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Bytes that are written at a time, so that a body is on its way for a while. */
+const pieceBytes = 64 * 1024
+
+export interface Sending {
+  readonly method: string
+  /** With the query; or a whole URL. */
+  readonly path: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: Uint8Array
+  /** No length is announced. */
+  readonly chunked?: boolean
+  /** The connection is closed when so many bytes of the body were sent. */
+  readonly cutAfter?: number
+  /** Milliseconds between two pieces of the body. @default 0 */
+  readonly pauseMs?: number
+  /** The connection is closed when so many bytes of the answer have come. */
+  readonly hangUpAfter?: number
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly bytes: Buffer
+  json(): unknown
+}
+
+export interface Wire {
+  /** `undefined`: the connection ended without a whole answer, so nobody knows what happened. */
+  send(sending: Sending): Promise<Answer | undefined>
+  close(): void
+}
+
+/** A client on plain node:http whose connections can be cut at any byte. */
+export function wire(origin: string, key: string): Wire {
+  const agent = new Agent({ keepAlive: true })
+  return {
+    close: () => agent.destroy(),
+    send: (sending) =>
+      new Promise((resolve) => {
+        const { body } = sending
+        const length: Record<string, string> =
+          body === undefined || sending.chunked ? {} : { 'Content-Length': String(body.length) }
+        const outgoing = request(new URL(sending.path, origin), {
+          method: sending.method,
+          agent,
+          headers: { 'x-api-key': key, ...length, ...sending.headers },
+        })
+        const lost = () => resolve(undefined)
+        outgoing.on('error', lost).on('close', lost)
+        outgoing.on('response', (response) => {
+          const chunks: Buffer[] = []
+          let bytes = 0
+          response.on('error', lost).on('data', (chunk: Buffer) => {
+            chunks.push(chunk)
+            bytes += chunk.length
+            if (bytes >= (sending.hangUpAfter ?? Infinity)) outgoing.destroy()
+          })
+          response.on('end', () => {
+            if (!response.complete) return
+            const whole = Buffer.concat(chunks)
+            const json = (): unknown => JSON.parse(whole.toString())
+            resolve({ status: response.statusCode ?? 0, headers: response.headers, bytes: whole, json })
+          })
+        })
+        if (body) void pour(outgoing, body, sending)
+        else outgoing.end()
+      }),
+  }
+}
+
+async function pour(outgoing: ReturnType<typeof request>, body: Uint8Array, sending: Sending): Promise<void> {
+  const stop = Math.min(sending.cutAfter ?? Infinity, body.length)
+  for (let at = 0; at < stop && !outgoing.destroyed; at += pieceBytes) {
+    const more = outgoing.write(body.subarray(at, Math.min(at + pieceBytes, stop)))
+    if (sending.pauseMs !== undefined) await sleep(sending.pauseMs)
+    else if (!more) await drained(outgoing)
+  }
+  if (sending.cutAfter === undefined) return void outgoing.end()
+  // What was written is on its way before the connection goes.
+  await sleep(1)
+  outgoing.destroy()
+}
+
+const drained = (outgoing: ReturnType<typeof request>): Promise<void> =>
+  new Promise((resolve) => {
+    if (outgoing.destroyed) return resolve()
+    outgoing.once('drain', resolve).once('close', resolve)
+  })
