@@ -37,9 +37,15 @@ export function mediaInfo(options: MediaInfoOptions = {}): Plugin {
       const { contentType } = ctx.upload.properties
       const kind = kindOf(contentType)
       if (kind === undefined) return undefined
-      const { found, reason, killed } = await pool.run({ kind, size: bytes.size, read: capped(bytes), signal: ctx.signal })
+      const { found, reason, killed } = await pool.run({
+        kind,
+        size: bytes.size,
+        read: capped(bytes),
+        signal: ctx.signal,
+      })
       if (killed) ctx.log.warn({ contentType, size: bytes.size, reason }, 'the media parser was stopped')
-      else if (reason !== undefined) ctx.log.debug({ contentType, size: bytes.size, reason }, 'the media parser gave up')
+      else if (reason !== undefined)
+        ctx.log.debug({ contentType, size: bytes.size, reason }, 'the media parser gave up')
       return { properties: { ...checkedFacts(found) } }
     },
     close: () => pool.close(),

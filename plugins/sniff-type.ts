@@ -1,5 +1,5 @@
 import type { Plugin, UploadContext } from '../src/plugin.ts'
-import { canonicalType, typeOfName } from '../src/uploads/names.ts'
+import { canonicalType, typeOfName } from '../src/plugin.ts'
 import { agrees } from './sniff-type/agree.ts'
 import { detect, type Found } from './sniff-type/detect.ts'
 

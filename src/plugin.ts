@@ -2,6 +2,18 @@ import type { ErrorCode } from './errors.ts'
 import type { NewUpload, Patch, Properties, Upload } from './uploads/upload.ts'
 
 export type { NewUpload, Patch, Properties, Upload } from './uploads/upload.ts'
+/** What names and declared types stand for; plugins see the rest of the program only through this file. */
+export {
+  canonicalType,
+  isActive,
+  kindOf,
+  type NamedType,
+  typeOfDeclared,
+  typeOfName,
+  typesOfName,
+  unknownType,
+} from './uploads/names.ts'
+
 export type Awaitable<T> = T | Promise<T>
 
 /** Codes with which a plugin may refuse a file. */

@@ -1,19 +1,7 @@
 import type { Found, MediaFile } from './facts.ts'
+import { waveCodecs } from './wave.ts'
 
-const headerBytes = 512 * 1024 // the lists with all streams; an index for growing files makes them large
-
-const audioCodecs: Readonly<Record<number, string>> = {
-  0x1: 'pcm',
-  0x2: 'adpcm',
-  0x3: 'pcm-float',
-  0x6: 'alaw',
-  0x7: 'ulaw',
-  0x50: 'mp2',
-  0x55: 'mp3',
-  0xff: 'mp4a.40.2',
-  0x2000: 'ac-3',
-  0x2001: 'dts',
-}
+const maxHeaderBytes = 512 * 1024 // the lists with all streams; an index for growing files makes them large
 
 interface Chunk {
   /** For a list its kind, such as `LIST:hdrl`. */
@@ -54,9 +42,12 @@ function readStream(bytes: Buffer, list: Chunk): Stream {
     } else if (id === 'strf' && stream.kind === 'vids') {
       stream.width = bytes.readInt32LE(start + 4)
       stream.height = Math.abs(bytes.readInt32LE(start + 8)) // below zero: top down
-      stream.codec = bytes.toString('latin1', start + 16, start + 20).trim().toLowerCase()
+      stream.codec = bytes
+        .toString('latin1', start + 16, start + 20)
+        .trim()
+        .toLowerCase()
     } else if (id === 'strf' && stream.kind === 'auds') {
-      stream.codec = audioCodecs[bytes.readUInt16LE(start)]
+      stream.codec = waveCodecs[bytes.readUInt16LE(start)]
     }
   }
   return stream
@@ -64,7 +55,8 @@ function readStream(bytes: Buffer, list: Chunk): Stream {
 
 /** AVI: the lists at the front say it all. Past 1 GiB only the OpenDML header counts all frames. */
 export async function probeAvi(file: MediaFile, found: Found): Promise<void> {
-  const bytes = await file.read(12, headerBytes)
+  const listBytes = (await file.read(16, 20)).readUInt32LE(0) // of the first list, which is the header
+  const bytes = await file.read(12, 20 + Math.min(listBytes, maxHeaderBytes))
   const header = [...chunks(bytes, 0, bytes.length)].find(({ id }) => id === 'LIST:hdrl')
   if (!header) throw new Error('The header list is missing.')
   const streams: Stream[] = []

@@ -46,7 +46,10 @@ function readMpegAudio(header: number): Frame | undefined {
   const hertz = version === 3 ? rate : version === 2 ? rate / 2 : rate / 4
   const length = layer === 1 ? 384 : layer === 3 && version !== 3 ? 576 : 1152 // audio samples
   const padding = (header >>> 9) & 1
-  const size = layer === 1 ? Math.floor((12_000 * kilobits) / hertz + padding) * 4 : Math.floor((125 * length * kilobits) / hertz) + padding
+  const size =
+    layer === 1
+      ? Math.floor((12_000 * kilobits) / hertz + padding) * 4
+      : Math.floor((125 * length * kilobits) / hertz) + padding
   const mono = ((header >>> 6) & 3) === 3
   const xingAt = 4 + (version === 3 ? (mono ? 17 : 32) : mono ? 9 : 17)
   return { size, seconds: length / hertz, codec: layer === 3 ? 'mp3' : `mp${layer}`, xingAt }
@@ -118,14 +121,14 @@ function countedFrames(bytes: Buffer, frame: Frame): number | undefined {
   return bytes.toString('latin1', 36, 40) === 'VBRI' ? bytes.readUInt32BE(50) : undefined
 }
 
-/** True when the file is a row of ADTS or MPEG audio frames, after tags; then it has been probed. */
-export async function probeFrames(file: MediaFile, found: Found): Promise<boolean> {
+/** A row of ADTS (AAC) or MPEG audio frames after tags: counted by its first frame, walked through, or estimated from samples. */
+export async function probeFrames(file: MediaFile, found: Found): Promise<void> {
   const tagsEnd = await behindTags(file)
   const lead = await file.read(tagsEnd, tagsEnd + maxLead)
   const adts = firstFrame(lead, readAdts)
   const mpeg = firstFrame(lead, readMpegAudio)
   const first = adts && (!mpeg || adts.at <= mpeg.at) ? adts : mpeg
-  if (!first) return false
+  if (!first) throw new Error('No frames were found.')
   found.codecs = [first.frame.codec]
 
   const counted = first === mpeg ? countedFrames(lead.subarray(first.at), first.frame) : undefined
@@ -134,5 +137,4 @@ export async function probeFrames(file: MediaFile, found: Found): Promise<boolea
   if (counted) found.duration = counted * first.frame.seconds
   else if (file.size - start <= maxWalk) found.duration = (await walk(file, start, file.size, read)).seconds
   else found.duration = await estimate(file, start, read)
-  return true
 }

@@ -18,7 +18,8 @@ async function setOriented(file: MediaFile, found: Found, width: number, height:
   if (isSideways(orientation)) Object.assign(found, { width: height, height: width })
 }
 
-const isFrameHeader = (marker: number): boolean => marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)
+const isFrameHeader = (marker: number): boolean =>
+  marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)
 const standsAlone = (marker: number): boolean => marker === 0x01 || (marker >= 0xd0 && marker <= 0xd8)
 
 async function probeJpeg(file: MediaFile, found: Found): Promise<void> {

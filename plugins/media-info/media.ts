@@ -2,6 +2,7 @@ import {
   CustomSource,
   FLAC,
   Input,
+  type InputFormat,
   type InputTrack,
   type InputVideoTrack,
   Logging,
@@ -11,15 +12,16 @@ import {
   MPEG_TS,
   OGG,
   QTFF,
-  WAVE,
   WEBM,
 } from 'mediabunny'
 import { probeAvi } from './avi.ts'
 import { findBox, wholeFile } from './boxes.ts'
 import type { Found, MediaFile } from './facts.ts'
 import { probeFrames } from './frames.ts'
-import { isFragmented, movieSeconds } from './movie.ts'
+import { recordedSeconds } from './matroska.ts'
+import { firstPicture, isFragmented, movieSeconds } from './movie.ts'
 import { isTransportStream, probeTransportStream } from './mpeg-ts.ts'
+import { probeWave } from './wave.ts'
 
 const maxScan = 16 * 1024 * 1024 // bytes; a file without a length in its header is read through when it is no larger
 const maxTransportHead = 4 * 1024 * 1024 // bytes in which the streams of an MPEG-TS must show what they are
@@ -28,10 +30,10 @@ const maxTracks = 16
 Logging.level = LogLevel.Silent
 
 // Never ALL_FORMATS: it has HLS, which fetches what a playlist names.
-const formats = [MP4, QTFF, MATROSKA, WEBM, WAVE, OGG, FLAC, MPEG_TS]
+const formats = [MP4, QTFF, MATROSKA, WEBM, OGG, FLAC, MPEG_TS]
 
-const containers = ['RIFF', 'RIFX', 'RF64', 'OggS', 'fLaC', '\x1a\x45\xdf\xa3']
-const movieBoxes = ['ftyp', 'styp', 'moov', 'mdat', 'wide', 'free', 'skip']
+const containers = ['OggS', 'fLaC', '\x1a\x45\xdf\xa3']
+const oldMovieBoxes = ['moov', 'mdat', 'wide', 'free', 'skip', 'pnot']
 
 function open(file: MediaFile, size: number): Input {
   const source = new CustomSource({ getSize: () => size, read: (start, end) => file.read(start, end) })
@@ -39,7 +41,8 @@ function open(file: MediaFile, size: number): Input {
 }
 
 async function codecOf(track: InputTrack): Promise<string | undefined> {
-  const codec = (await track.getCodecParameterString()) ?? (await track.getCodec()) ?? (await track.getInternalCodecId())
+  const codec =
+    (await track.getCodecParameterString()) ?? (await track.getCodec()) ?? (await track.getInternalCodecId())
   return typeof codec === 'string' ? codec : undefined
 }
 
@@ -60,34 +63,52 @@ async function probeTracks(input: Input, found: Found): Promise<void> {
   }
 }
 
-/** Seconds of an mp4 or mov by its own header; undefined when it is another format or does not say. */
-async function statedMovieSeconds(file: MediaFile): Promise<number | undefined> {
+/** Seconds of an mp4 or mov by its own header, which knows of edits; undefined when it does not say. */
+async function movieHeaderSeconds(file: MediaFile): Promise<number | undefined> {
   const moov = await findBox(file, wholeFile(file), 'moov')
   return moov === undefined || (await isFragmented(file, moov)) ? undefined : movieSeconds(file, moov)
 }
 
+/** An Ogg is searched by jumping, a fragmented movie has an index at its end; others are read through when they are small. */
+async function secondsOf(file: MediaFile, input: Input, format: InputFormat): Promise<number | undefined> {
+  const isMovie = format === MP4 || format === QTFF
+  const stated = isMovie ? await movieHeaderSeconds(file) : await input.getDurationFromMetadata()
+  if (stated) return stated
+  if (format === MATROSKA || format === WEBM) return recordedSeconds(file)
+  return isMovie || format === OGG || file.size <= maxScan ? input.computeDuration() : undefined
+}
+
+/** A QuickTime file from before there was a file type box, which mediabunny does not take. */
+async function probeOldMovie(file: MediaFile, found: Found): Promise<void> {
+  const moov = await findBox(file, wholeFile(file), 'moov')
+  if (!moov) throw new Error('The file has no movie header.')
+  const picture = await firstPicture(file, moov)
+  if (picture) Object.assign(found, { width: picture.width, height: picture.height })
+  const seconds = await movieSeconds(file, moov)
+  if (seconds !== undefined) found.duration = seconds
+}
+
 async function probeContainer(file: MediaFile, found: Found): Promise<void> {
   const input = open(file, file.size)
-  const format = await input.getFormat()
-  const isMovie = format === MP4 || format === QTFF
-  const stated = isMovie ? await statedMovieSeconds(file) : await input.getDurationFromMetadata()
-  if (stated) found.duration = stated
-  await probeTracks(input, found)
-  // An Ogg is asked by jumping, a fragmented film has an index at its end; the others are read through.
-  if (!stated && (isMovie || format === OGG || file.size <= maxScan)) found.duration = await input.computeDuration()
+  await probeTracks(input, found) // first, because it reads the index of a movie in one go
+  const seconds = await secondsOf(file, input, await input.getFormat())
+  if (seconds !== undefined) found.duration = seconds
 }
 
 /** Reads what the headers of a film or sound say. */
 export async function probeMedia(file: MediaFile, found: Found): Promise<void> {
   const start = await file.read(0, 1024)
   const kind = start.toString('latin1', 0, 4)
-  if (kind === 'RIFF' && start.toString('latin1', 8, 12) === 'AVI ') return probeAvi(file, found)
+  const riff = ['RIFF', 'RF64'].includes(kind) ? start.toString('latin1', 8, 12) : undefined
+  if (riff === 'AVI ') return probeAvi(file, found)
+  if (riff === 'WAVE') return probeWave(file, found)
   if (isTransportStream(start)) {
     // Two views of one file: what mediabunny cannot read (MPEG-2 video) is no reason to give up.
     await probeTracks(open(file, Math.min(file.size, maxTransportHead)), found).catch(() => {})
     return probeTransportStream(file, found)
   }
-  const isContainer = containers.includes(kind) || movieBoxes.includes(start.toString('latin1', 4, 8))
-  if (!isContainer && (await probeFrames(file, found))) return
-  return probeContainer(file, found)
+  const box = start.toString('latin1', 4, 8)
+  if (box === 'ftyp' || containers.includes(kind)) return probeContainer(file, found)
+  if (oldMovieBoxes.includes(box)) return probeOldMovie(file, found)
+  return probeFrames(file, found)
 }

@@ -65,7 +65,10 @@ export async function probeSvg(file: MediaFile, found: Found): Promise<void> {
   const attributes = rootAttributes(behindProlog(new TextDecoder(encoding).decode(head)))
   if (!attributes) throw new Error('The root element is not an svg.')
 
-  const [, , boxWidth = 0, boxHeight = 0] = (attributes.get('viewBox') ?? '').trim().split(/[\s,]+/).map(Number)
+  const [, , boxWidth = 0, boxHeight = 0] = (attributes.get('viewBox') ?? '')
+    .trim()
+    .split(/[\s,]+/)
+    .map(Number)
   const ratio = boxWidth > 0 && boxHeight > 0 ? boxWidth / boxHeight : undefined
   const width = pixels(attributes.get('width'))
   const height = pixels(attributes.get('height'))

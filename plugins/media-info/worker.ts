@@ -25,7 +25,10 @@ async function probe(job: number, kind: Kind, size: number): Promise<void> {
   const found: Found = {}
   let reason: string | undefined
   try {
-    await probes[kind](blockReader(size, (start, end) => read(job, start, end)), found)
+    await probes[kind](
+      blockReader(size, (start, end) => read(job, start, end)),
+      found,
+    )
   } catch (error) {
     reason = String(error)
   }

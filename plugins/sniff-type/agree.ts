@@ -1,4 +1,4 @@
-import { canonicalType, kindOf, unknownType } from '../../src/uploads/names.ts'
+import { canonicalType, kindOf, unknownType } from '../../src/plugin.ts'
 
 /** Types whose bytes show what they are, so that a claim of them can be refuted; other kinds of text look alike. */
 const shown =

@@ -1,4 +1,4 @@
-import { type NamedType, typesOfName } from '../../src/uploads/names.ts'
+import { type NamedType, typesOfName } from '../../src/plugin.ts'
 
 /** Bytes of one entry of the directory; entries begin at multiples of it. */
 const entryBytes = 128

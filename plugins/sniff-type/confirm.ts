@@ -1,4 +1,4 @@
-import type { NamedType } from '../../src/uploads/names.ts'
+import type { NamedType } from '../../src/plugin.ts'
 
 /** Kilobits per second, by the index in a frame's header: of MPEG-1 layers 1, 2 and 3, of MPEG-2 layer 1, of its layers 2 and 3. */
 const bitrates: readonly (readonly number[])[] = [

@@ -1,4 +1,4 @@
-import type { NamedType } from '../../src/uploads/names.ts'
+import type { NamedType } from '../../src/plugin.ts'
 
 const avif: NamedType = { contentType: 'image/avif', format: 'avif' }
 const heic: NamedType = { contentType: 'image/heic', format: 'heic' }

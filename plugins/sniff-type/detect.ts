@@ -1,4 +1,4 @@
-import { isActive, type NamedType, typeOfDeclared, typesOfName, unknownType } from '../../src/uploads/names.ts'
+import { isActive, type NamedType, typeOfDeclared, typesOfName, unknownType } from '../../src/plugin.ts'
 import { markupOf } from './markup.ts'
 import { binaryType } from './signatures.ts'
 import { decodeText } from './text.ts'

@@ -1,4 +1,4 @@
-import type { NamedType } from '../../src/uploads/names.ts'
+import type { NamedType } from '../../src/plugin.ts'
 
 const html: NamedType = { contentType: 'text/html', format: 'html' }
 const xhtml: NamedType = { contentType: 'application/xhtml+xml', format: 'xhtml' }

@@ -1,12 +1,5 @@
 import { fileTypeFromBuffer } from 'file-type'
-import {
-  canonicalType,
-  kindOf,
-  type NamedType,
-  typeOfDeclared,
-  typesOfName,
-  unknownType,
-} from '../../src/uploads/names.ts'
+import { canonicalType, kindOf, type NamedType, typeOfDeclared, typesOfName, unknownType } from '../../src/plugin.ts'
 import { cfbType } from './cfb.ts'
 import { heifType, isAudioMatroska, isAudioMp4 } from './containers.ts'
 import { confirms, isAdts } from './confirm.ts'
@@ -14,7 +7,6 @@ import { zipType } from './zip.ts'
 
 /** Signatures that we look at ourselves: file-type lacks them, or loses them when the file goes on behind the head bytes. */
 const own: readonly (readonly [bytes: string, contentType: string, format: string])[] = [
-  ['\x1f\x8b\x08', 'application/gzip', 'gz'],
   ['II*\0', 'image/tiff', 'tiff'],
   ['MM\0*', 'image/tiff', 'tiff'],
   ['AT&TFORM', 'image/vnd.djvu', 'djvu'],
@@ -39,8 +31,8 @@ export async function binaryType(head: Uint8Array, named: readonly NamedType[]):
   if (start.startsWith('\xef\xbb\xbf')) return undefined
   if (start.startsWith('PK\x03\x04')) return zipType(bytes, named[0])
   if (start.startsWith('\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1')) return cfbType(bytes, named)
-  const gzip = own[0]
-  if (gzip && start.startsWith(gzip[0])) return { contentType: gzip[1], format: gzip[2] }
+  // not left to the library, which would unpack it
+  if (start.startsWith('\x1f\x8b\x08')) return { contentType: 'application/gzip', format: 'gz' }
   const image = heifType(bytes)
   if (image) return image
   if (hasId3Tag(bytes)) return behindId3Tag(bytes)
@@ -85,7 +77,7 @@ async function askLibrary(bytes: Buffer, named: readonly NamedType[]): Promise<N
 function soundOnly(found: NamedType, bytes: Buffer): NamedType {
   const { contentType } = found
   if (contentType === 'video/mp4' && isAudioMp4(bytes)) return { contentType: 'audio/mp4', format: 'm4a' }
-  if (contentType === 'video/webm' && isAudioMatroska(bytes)) return { contentType: 'audio/webm', format: 'weba' }
+  if (contentType === 'video/webm' && isAudioMatroska(bytes)) return { contentType: 'audio/webm', format: 'webm' }
   if (contentType === 'video/x-matroska' && isAudioMatroska(bytes)) {
     return { contentType: 'audio/x-matroska', format: 'mka' }
   }

@@ -1,4 +1,4 @@
-import { kindOf, type NamedType } from '../../src/uploads/names.ts'
+import { kindOf, type NamedType } from '../../src/plugin.ts'
 import { markupOf } from './markup.ts'
 
 export const plainText: NamedType = { contentType: 'text/plain', format: 'txt' }

@@ -1,5 +1,5 @@
 import { constants, inflateRawSync } from 'node:zlib'
-import { type NamedType, typesOfName } from '../../src/uploads/names.ts'
+import { type NamedType, typesOfName } from '../../src/plugin.ts'
 
 interface Entry {
   readonly name: string

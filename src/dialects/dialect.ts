@@ -26,7 +26,7 @@ export function downloadUrl(ctx: Ctx, catalog: Catalog, upload: Upload): string 
 }
 
 /** A media type as a Content-Type header has it: parameters may follow, such as `audio/webm;codecs=opus`. */
-export const isContentType = (text: string): boolean => /^[ -~]+$/.test(text) && canonicalType(text) !== null
+export const isContentType = (text: string): boolean => /^[ -~]{1,255}$/.test(text) && canonicalType(text) !== null
 
 /** A path parameter; the router fills in every one that its path names. */
 export const param = (ctx: Ctx, name: string): string => ctx.params[name] ?? ''

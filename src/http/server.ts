@@ -66,16 +66,19 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   server.requestTimeout = 0 // uploads may take long: their own time limit looks at silence
   server.maxConnections = maxConnections
   const running = new Set<Promise<void>>()
+  const open = new Set<ServerResponse>()
   const listener = (req: IncomingMessage, res: ServerResponse) => {
+    open.add(res)
+    res.once('close', () => open.delete(res))
     const answered = handle(req, res).finally(() => running.delete(answered))
     running.add(answered)
   }
   server.on('request', listener)
   server.on('checkContinue', listener) // whoever wants the body says so
   server.on('clientError', (error, socket) => {
-    const running = answers.get(socket)
     // In the middle of another answer, these words would count as a part of it.
-    if (running?.headersSent && !running.writableEnded) socket.destroy()
+    const begun = [...open].some((res) => res.req.socket === socket && res.headersSent)
+    if (begun) socket.destroy()
     else answerClientError(error, socket)
   })
   await listen(server, options.host, options.port)

@@ -74,7 +74,7 @@ export function accountOperations(db: Kysely<Schema>, defaultQuota: number | nul
       const row = yield* first(texts.workspace, { id: workspaceId })
       if (!row) return undefined
       const counts = { pending: 0, receiving: 0, processing: 0, ready: 0, rejected: 0, expired: 0 }
-      for (const { state, uploads } of yield* rows(texts.counts, { id: workspaceId })) counts[state] = Number(uploads)
+      for (const { state, uploads } of yield* rows(texts.counts, { id: workspaceId })) counts[state] = uploads
       const days = yield* rows(texts.days, { id: workspaceId, from: fromDay })
       return { workspace: toWorkspace(row, defaultQuota), counts, days }
     },

@@ -14,8 +14,8 @@ export function auditOperations(db: Kysely<Schema>, now: () => number) {
       for (const workspace of yield* rows(texts.workspaces, {}))
         for (const counter of ['used', 'reserved'] as const) {
           const counted = workspace[counter]
-          const summed = Number(uploads.get(workspace.id)?.[counter] ?? 0)
-          const booked = Number(ledger.get(workspace.id)?.[counter] ?? 0)
+          const summed = uploads.get(workspace.id)?.[counter] ?? 0
+          const booked = ledger.get(workspace.id)?.[counter] ?? 0
           if (counted !== summed || counted !== booked)
             findings.push(
               `Workspace ${workspace.id}: ${counter} is ${counted} bytes by its counter, ${summed} by its uploads and ${booked} by its ledger.`,

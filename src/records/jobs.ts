@@ -30,7 +30,7 @@ export function jobOperations(db: Kysely<Schema>, now: () => number) {
     },
     *jobs(): Operation<{ waiting: number; failed: readonly Job[] }> {
       const waiting = yield* first(texts.waiting, {})
-      return { waiting: Number(waiting?.jobs ?? 0), failed: (yield* rows(texts.givenUp, {})).map(toJob) }
+      return { waiting: waiting?.jobs ?? 0, failed: (yield* rows(texts.givenUp, {})).map(toJob) }
     },
     *retryJobs(job: number | 'all'): Operation<number> {
       const values = { due: now(), number: job === 'all' ? -1 : job }

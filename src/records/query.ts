@@ -25,18 +25,18 @@ export interface Call {
 
 /**
  * An operation: yields its queries one after another and gets their rows back. A driver runs it within one transaction, so that
- * the same text serves drivers that answer at once and drivers that must wait.
+ * the same text serves drivers that answer at once and drivers that must wait. Of what type the rows are only the query knows, so
+ * that the driver may hand back rows of any: `never`.
  */
-export type Operation<T> = Generator<Call, T, unknown[]>
+export type Operation<T> = Generator<Call, T, never[]>
 
 export function query<P extends object>() {
   return <R>(build: (params: P) => Compilable<R>): Query<P, R> => {
-    const params = new Proxy<Record<string, unknown>>({}, { get: (_, name) => new Param(String(name)) })
     // Kysely takes any object for a value, so the placeholder may stand where the value will.
-    const compiled = build(params as P).compile()
-    const parameters = compiled.parameters
+    const params: P = new Proxy(Object.create(null), { get: (_, name) => new Param(String(name)) })
+    const { sql, parameters } = build(params).compile()
     return {
-      sql: compiled.sql,
+      sql,
       bind(values: P) {
         const given = new Map<string, unknown>(Object.entries(values))
         return parameters.map((p) => (p instanceof Param ? given.get(p.name) : p))
@@ -45,11 +45,11 @@ export function query<P extends object>() {
   }
 }
 
-export function* rows<P, R>(query: Query<P, R>, values: P): Operation<R[]> {
-  // The rows are what the text selects: Kysely derived R from it.
-  return (yield { sql: query.sql, values: query.bind(values) }) as R[]
+/** The rows are what the text selects: Kysely derived R from it. */
+export function* rows<P, R>(text: Query<P, R>, values: P): Operation<R[]> {
+  return yield { sql: text.sql, values: text.bind(values) }
 }
 
-export function* first<P, R>(query: Query<P, R>, values: P): Operation<R | undefined> {
-  return (yield* rows(query, values))[0]
+export function* first<P, R>(text: Query<P, R>, values: P): Operation<R | undefined> {
+  return (yield* rows(text, values))[0]
 }

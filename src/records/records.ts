@@ -12,9 +12,9 @@ import { uploadOperations } from './uploads.ts'
 /** What a database must do for the operations of this folder. */
 export interface Driver {
   /** Runs the operation in a transaction; resolves when it survives a power loss. */
-  submit<T>(operation: () => Operation<T>): Promise<T>
+  readonly submit: <T>(operation: () => Operation<T>) => Promise<T>
   /** Runs an operation that only reads. */
-  read<T>(operation: () => Operation<T>): Promise<T>
+  readonly read: <T>(operation: () => Operation<T>) => Promise<T>
   check(): Promise<readonly string[]>
   close(): Promise<void>
 }

@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely'
 import { parse, stringify } from 'uuid'
 import type { ApiKey, Job, JobWork, NewJob, Workspace } from '../uploads/records.ts'
-import type { DialectName, Upload } from '../uploads/upload.ts'
+import type { Upload } from '../uploads/upload.ts'
 import type { Schema, UploadTable } from './schema.ts'
 
 /** Ids are 16 bytes in the tables and text everywhere else; this is the one place that knows. */
@@ -20,7 +20,7 @@ export function toUpload(row: Selectable<UploadTable>): Upload {
     projectId: row.project_id,
     userId: row.user_id,
     batchId: row.batch_id,
-    dialect: row.dialect as DialectName,
+    dialect: row.dialect,
     state: row.state,
     category: row.category,
     filename: row.filename,
@@ -82,6 +82,6 @@ export function jobColumns(job: NewJob, now: number) {
 }
 
 export function toJob(row: Selectable<Schema['job']>): Job {
-  const work = { kind: row.kind, ...JSON.parse(row.payload) } as JobWork
+  const work: JobWork = { kind: row.kind, ...JSON.parse(row.payload) }
   return { number: row.number, work, tries: row.tries, due: row.due, error: row.error, failedAt: row.failed_at }
 }

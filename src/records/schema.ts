@@ -1,5 +1,5 @@
 import type { Generated } from 'kysely'
-import type { UploadState } from '../uploads/upload.ts'
+import type { DialectName, UploadState } from '../uploads/upload.ts'
 
 /** The tables as Kysely sees them; `migrations/` makes them. */
 export interface Schema {
@@ -58,7 +58,7 @@ export interface UploadTable {
   project_id: string | null
   user_id: string
   batch_id: string | null
-  dialect: string
+  dialect: DialectName
   state: UploadState
   category: string | null
   filename: string

@@ -68,7 +68,7 @@ interface Waiting {
  * answered after the commit. Nothing is open between turns, so reads on the same connection see whole operations only.
  */
 function sqliteDriver(db: Database.Database): Driver {
-  const statements = new Map<string, Database.Statement>()
+  const statements = new Map<string, Database.Statement<unknown[], never>>()
   let waiting: Waiting[] = []
   let closed = false
 
@@ -77,8 +77,8 @@ function sqliteDriver(db: Database.Database): Driver {
     while (!result.done) {
       const { sql, values } = result.value
       let statement = statements.get(sql)
-      if (!statement) statements.set(sql, (statement = db.prepare(sql)))
-      let found: unknown[] = []
+      if (!statement) statements.set(sql, (statement = db.prepare<unknown[], never>(sql)))
+      let found: never[] = []
       if (statement.reader) found = statement.all(values)
       else statement.run(values)
       result = operation.next(found)
@@ -111,7 +111,7 @@ function sqliteDriver(db: Database.Database): Driver {
       for (const one of batch) one.settle(failure)
       return
     }
-    for (const one of batch) failures.has(one) ? one.settle(failures.get(one)) : one.settle()
+    for (const one of batch) one.settle(failures.get(one))
   }
 
   return {

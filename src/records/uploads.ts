@@ -10,9 +10,6 @@ import type { Selectable } from 'kysely'
 type Row = Selectable<UploadTable>
 const unfinished: readonly Upload['state'][] = ['pending', 'receiving', 'processing']
 
-/** Milliseconds of a day. */
-const dayMs = 86_400_000
-
 /**
  * What happens to one upload. Every change of `workspace.used` or `workspace.reserved` goes through `count`, which writes the
  * ledger beside it: counters, rows and ledger cannot part.

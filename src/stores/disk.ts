@@ -23,6 +23,11 @@ const directoryMode = 0o700
 const fileMode = 0o600
 /** Bytes that are read at a time for a stream. */
 const readBytes = 256 * 1024
+/**
+ * Bytes after which a file that is still growing is synced, while more comes: the last sync is short then, also for the largest file, and
+ * what waits in memory for the disk is bounded.
+ */
+const earlySyncBytes = 32 * 1024 * 1024
 /** Bytes that must be free for the store to count as working. */
 const leastFreeBytes = 64 * 1024 * 1024
 
@@ -128,6 +133,8 @@ type DirectorySync = (directory: string) => Promise<void>
 /** Opens its file with the first bytes. */
 function diskWriter(temporary: string, target: string, sync: DirectorySync): ObjectWriter {
   let handle: FileHandle | undefined
+  let unsynced = 0
+  let syncing: Promise<void> = Promise.resolve()
   let renamed = false
   let state: 'open' | 'finished' | 'aborted' = 'open'
   let running: Promise<unknown> = Promise.resolve()
@@ -145,10 +152,21 @@ function diskWriter(temporary: string, target: string, sync: DirectorySync): Obj
   }
 
   return {
-    write: (chunks) => step('The object could not be written.', async () => writeAll(await file(), chunks)),
+    write: (chunks) =>
+      step('The object could not be written.', async () => {
+        const growing = await file()
+        unsynced += await writeAll(growing, chunks)
+        if (unsynced < earlySyncBytes) return
+        await syncing
+        unsynced = 0
+        syncing = growing.datasync()
+        // It is heard by the next sync; the disk reports a failure only once.
+        syncing.catch(() => {})
+      }),
     finish: () =>
       step('The object could not be finished.', async () => {
         const whole = await file()
+        await syncing
         await whole.datasync()
         await rename(temporary, target)
         renamed = true
@@ -159,7 +177,7 @@ function diskWriter(temporary: string, target: string, sync: DirectorySync): Obj
     async abort() {
       if (state === 'finished') return
       state = 'aborted'
-      await running
+      await Promise.allSettled([running, syncing])
       const left = renamed ? target : handle && temporary
       await handle?.close().catch(() => {})
       handle = undefined
@@ -168,10 +186,15 @@ function diskWriter(temporary: string, target: string, sync: DirectorySync): Obj
   }
 }
 
-/** One call usually; a short write goes on where it stopped. */
-async function writeAll(file: FileHandle, chunks: readonly Uint8Array[]): Promise<void> {
-  let rest = chunks
-  while (rest.length > 0) rest = after(rest, (await file.writev(rest)).bytesWritten)
+/** One call usually; a short write goes on where it stopped. Returns the bytes. */
+async function writeAll(file: FileHandle, chunks: readonly Uint8Array[]): Promise<number> {
+  let total = 0
+  for (let rest = chunks; rest.length > 0; ) {
+    const { bytesWritten } = await file.writev(rest)
+    rest = after(rest, bytesWritten)
+    total += bytesWritten
+  }
+  return total
 }
 
 /** What is left of the chunks behind the first `bytes`. */

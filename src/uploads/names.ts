@@ -67,7 +67,7 @@ const rows: readonly (readonly [contentType: string, format: string, extensions:
   ['audio/flac', 'flac', 'flac'],
   ['audio/ogg', 'ogg', 'ogg oga spx'],
   ['audio/ogg', 'opus', 'opus'],
-  ['audio/webm', 'weba', 'weba webm'],
+  ['audio/webm', 'webm', 'weba webm'],
   ['audio/x-matroska', 'mka', 'mka mkv'],
   ['audio/aiff', 'aiff', 'aif aiff aifc'],
   ['audio/midi', 'midi', 'mid midi'],

@@ -6,6 +6,9 @@ const largestGather = 1024 * 1024
 const smallestGather = 128 * 1024
 /** Bytes of all gathers together, as long as the smallest ones allow it. */
 const allGathers = 32 * 1024 * 1024
+/** Chunks below this are copied together: a body that comes in crumbs would otherwise cost hundreds of times its bytes. */
+const crumbBytes = 1024
+const crumbBlockBytes = 16 * 1024
 /** Each body has one gather that fills and one that is being written. */
 const gathersOfBody = 2
 
@@ -63,6 +66,35 @@ export function gatherBudget(bytes: number): GatherBudget {
   }
 }
 
+/** Chunks on their way to the sink. */
+class Gather {
+  readonly chunks: Buffer[] = []
+  bytes = 0
+  #block = Buffer.alloc(0)
+  #used = 0
+  /** Where the last chunk begins in the block, when it lies there. */
+  #begin: number | undefined
+
+  add(chunk: Buffer): void {
+    this.bytes += chunk.length
+    if (chunk.length >= crumbBytes || this.chunks.length === 0) {
+      this.chunks.push(chunk)
+      this.#begin = undefined
+      return
+    }
+    if (this.#used + chunk.length > this.#block.length) {
+      this.#block = Buffer.allocUnsafeSlow(crumbBlockBytes)
+      this.#used = 0
+      this.#begin = undefined
+    }
+    const grows = this.#begin !== undefined
+    this.#begin ??= this.#used
+    chunk.copy(this.#block, this.#used)
+    this.#used += chunk.length
+    this.chunks.splice(grows ? -1 : this.chunks.length, 1, this.#block.subarray(this.#begin, this.#used))
+  }
+}
+
 interface Waiting {
   ready(): boolean
   resolve(): void
@@ -73,8 +105,7 @@ const processBudget = gatherBudget(allGathers)
 /** Begins to receive a body at once, as far as one gather goes. Somebody must call `drain` or `stop` then. */
 export function intake(body: Readable, options: IntakeOptions): Intake {
   const { limit, signal, memory = processBudget } = options
-  let gather: Buffer[] = []
-  let gathered = 0
+  let gather = new Gather()
   let received = 0
   let headBytes = 0
   let paused = false
@@ -84,14 +115,13 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
   const idle = setTimeout(() => {
     if (!paused) settle('silent')
   }, options.idleTimeoutMs)
-  const full = (): boolean => gathered >= Math.max(headBytes, memory.gatherBytes())
+  const full = (): boolean => gather.bytes >= Math.max(headBytes, memory.gatherBytes())
 
   function onData(chunk: Buffer): void {
     const room = limit - received
     const taken = chunk.length > room ? chunk.subarray(0, room) : chunk
     received += taken.length
-    gathered += taken.length
-    if (taken.length > 0) gather.push(taken)
+    gather.add(taken)
     if (chunk.length > room) return settle('overflow')
     idle.refresh()
     if (full()) {
@@ -142,32 +172,31 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
   return {
     async headBytes(count) {
       headBytes = count
-      await until(() => end !== undefined || gathered >= count)
+      await until(() => end !== undefined || gather.bytes >= count)
       headBytes = 0
-      const [first] = gather
+      const [first] = gather.chunks
       if (first && first.length >= count) return first.subarray(0, count)
-      return Buffer.concat(gather, Math.min(count, gathered))
+      return Buffer.concat(gather.chunks, Math.min(count, gather.bytes))
     },
     async drain(sink) {
       let bytes = 0
       for (;;) {
         await until(() => end !== undefined || full())
-        if (end === 'overflow' || (end !== undefined && gathered === 0)) return { bytes, end }
-        const [chunks, size] = [gather, gathered]
-        gather = []
-        gathered = 0
+        if (end === 'overflow' || (end !== undefined && gather.bytes === 0)) return { bytes, end }
+        const taken = gather
+        gather = new Gather()
         if (paused && end === undefined) {
           paused = false
           idle.refresh()
           body.resume()
         }
         try {
-          await sink(chunks, size)
+          await sink(taken.chunks, taken.bytes)
         } catch (error) {
           settle('stopped')
           throw error
         }
-        bytes += size
+        bytes += taken.bytes
       }
     },
     stop: onStop,

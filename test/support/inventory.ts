@@ -56,9 +56,7 @@ function leftovers(db: Database.Database): string[] {
 
 function counterBreaches(db: Database.Database, uploads: readonly UploadRow[]): string[] {
   const workspaces = z.array(workspaceRow).parse(db.prepare('select * from workspace').all())
-  const ledger = db.prepare(
-    'select sum(used) as used, sum(reserved) as reserved from ledger where workspace_id = ?',
-  )
+  const ledger = db.prepare('select sum(used) as used, sum(reserved) as reserved from ledger where workspace_id = ?')
   return workspaces.flatMap((workspace) => {
     const own = uploads.filter((upload) => upload.workspace_id === workspace.id)
     const stored = own.filter((upload) => upload.state === 'ready').map((upload) => upload.size ?? 0)
@@ -88,7 +86,11 @@ function stateBreaches(uploads: readonly UploadRow[]): string[] {
   })
 }
 
-async function objectBreaches(folder: string, files: readonly string[], uploads: readonly UploadRow[]): Promise<string[]> {
+async function objectBreaches(
+  folder: string,
+  files: readonly string[],
+  uploads: readonly UploadRow[],
+): Promise<string[]> {
   const known = new Map(uploads.flatMap((upload) => (upload.object_key === null ? [] : [[upload.object_key, upload]])))
   const breaches: string[] = []
   for (const file of files) {

@@ -46,7 +46,7 @@ const honest: readonly Row[] = [
   ['film.3gp', 'video/3gpp 3gp', 'film.3gp', 'audio/3gpp'],
   ['sound.m4a', 'audio/mp4 m4a', 'sound.m4a', 'audio/x-m4a'],
   ['sound.mp4', 'audio/mp4 m4a', 'sound.mp4', 'audio/mp4'],
-  ['voice.webm', 'audio/webm weba', 'voice.webm', 'audio/webm; codecs=opus'],
+  ['voice.webm', 'audio/webm webm', 'voice.webm', 'audio/webm; codecs=opus'],
   ['tagged.mp3', 'audio/mpeg mp3', 'song.mp3', 'audio/mp3'],
   ['untagged.mp3', 'audio/mpeg mp3', 'song.mp3', 'audio/mpeg'],
   ['sound.wav', 'audio/wav wav', 'sound.wav', 'audio/x-wav'],

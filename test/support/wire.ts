@@ -3,6 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Bytes that are written at a time, so that a body is on its way for a while. */
 const pieceBytes = 64 * 1024
+/** Milliseconds between two tries to reach a server that does not listen, and for which it is tried. */
+const awayMs = 20
+const awayWithinMs = 15_000
 
 export interface Sending {
   readonly method: string
@@ -33,41 +36,53 @@ export interface Wire {
   close(): void
 }
 
-/** A client on plain node:http whose connections can be cut at any byte. */
+/** A client on plain node:http whose connections can be cut at any byte. It waits for a server that is being started. */
 export function wire(origin: string, key: string): Wire {
   const agent = new Agent({ keepAlive: true })
   return {
     close: () => agent.destroy(),
-    send: (sending) =>
-      new Promise((resolve) => {
-        const { body } = sending
-        const length: Record<string, string> =
-          body === undefined || sending.chunked ? {} : { 'Content-Length': String(body.length) }
-        const outgoing = request(new URL(sending.path, origin), {
-          method: sending.method,
-          agent,
-          headers: { 'x-api-key': key, ...length, ...sending.headers },
+    async send(sending) {
+      for (const end = Date.now() + awayWithinMs; Date.now() < end; await sleep(awayMs)) {
+        const answer = await attempt(sending)
+        if (answer !== 'away') return answer
+      }
+      return undefined
+    },
+  }
+
+  function attempt(sending: Sending): Promise<Answer | undefined | 'away'> {
+    return new Promise((resolve) => {
+      const { body } = sending
+      const length: Record<string, string> =
+        body === undefined || sending.chunked ? {} : { 'Content-Length': String(body.length) }
+      const outgoing = request(new URL(sending.path, origin), {
+        method: sending.method,
+        agent,
+        headers: { 'x-api-key': key, ...length, ...sending.headers },
+      })
+      outgoing.on('error', (error: NodeJS.ErrnoException) =>
+        resolve(error.code === 'ECONNREFUSED' ? 'away' : undefined),
+      )
+      outgoing.on('close', () => resolve(undefined))
+      outgoing.on('response', (response) => {
+        const chunks: Buffer[] = []
+        let bytes = 0
+        response.on('error', () => resolve(undefined))
+        response.on('data', (chunk: Buffer) => {
+          chunks.push(chunk)
+          bytes += chunk.length
+          if (bytes >= (sending.hangUpAfter ?? Infinity)) outgoing.destroy()
         })
-        const lost = () => resolve(undefined)
-        outgoing.on('error', lost).on('close', lost)
-        outgoing.on('response', (response) => {
-          const chunks: Buffer[] = []
-          let bytes = 0
-          response.on('error', lost).on('data', (chunk: Buffer) => {
-            chunks.push(chunk)
-            bytes += chunk.length
-            if (bytes >= (sending.hangUpAfter ?? Infinity)) outgoing.destroy()
-          })
-          response.on('end', () => {
-            if (!response.complete) return
-            const whole = Buffer.concat(chunks)
-            const json = (): unknown => JSON.parse(whole.toString())
-            resolve({ status: response.statusCode ?? 0, headers: response.headers, bytes: whole, json })
-          })
+        response.on('end', () => {
+          if (!response.complete) return
+          const whole = Buffer.concat(chunks)
+          const json = (): unknown => JSON.parse(whole.toString())
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, bytes: whole, json })
         })
-        if (body) void pour(outgoing, body, sending)
-        else outgoing.end()
-      }),
+      })
+      if (body) void pour(outgoing, body, sending)
+      else outgoing.end()
+    })
   }
 }
 
@@ -86,6 +101,10 @@ async function pour(outgoing: ReturnType<typeof request>, body: Uint8Array, send
 
 const drained = (outgoing: ReturnType<typeof request>): Promise<void> =>
   new Promise((resolve) => {
+    const go = () => {
+      outgoing.off('drain', go).off('close', go)
+      resolve()
+    }
     if (outgoing.destroyed) return resolve()
-    outgoing.once('drain', resolve).once('close', resolve)
+    outgoing.once('drain', go).once('close', go)
   })

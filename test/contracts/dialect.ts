@@ -1,0 +1,275 @@
+import { randomUUID } from 'node:crypto'
+import { STATUS_CODES } from 'node:http'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { type ErrorCode, errorTitles } from '../../src/errors.ts'
+import type { Scope } from '../../src/uploads/records.ts'
+import { addKeys, type Answer, type Ask, type Client, clientOf } from '../support/client.ts'
+import type { TestGateway } from '../support/gateway.ts'
+
+/** One call that a dialect answers. */
+export interface Endpoint {
+  readonly method: string
+  /** Path of the call about one upload, or about none in particular. */
+  path(id: string): string
+  ask?(id: string): Ask
+  /** Status of a call that works. */
+  readonly status: number
+  /** What the key must be allowed; `null`: any valid key will do. */
+  readonly scope: Scope | null
+  /** About one upload, which another workspace must not be able to tell from one that never was. */
+  readonly one: boolean
+}
+
+export interface DialectContract {
+  readonly gateway: () => TestGateway
+  /** Contract §2: which of the two shapes its errors have, and under which media type. */
+  readonly errors: 'detail' | 'problem'
+  readonly errorType: string
+  /** Answers with JSON, and refuses clients that will not take it. @default true */
+  readonly json?: boolean
+  readonly endpoints: readonly Endpoint[]
+}
+
+/** Checks an error's status, body and media type against the shape that the dialect promises. */
+export function expectError(
+  answer: Answer,
+  shape: Pick<DialectContract, 'errors' | 'errorType'>,
+  status: number,
+  code: ErrorCode,
+): void {
+  expect(answer.headers.get('content-type')?.split(';')[0]).toBe(shape.errorType)
+  const body = answer.json()
+  if (shape.errors === 'detail')
+    expect({ status: answer.status, body }).toMatchObject({
+      status,
+      body: { detail: expect.stringMatching(/\S/), error: errorTitles[code], error_code: code },
+    })
+  else
+    expect({ status: answer.status, body }).toMatchObject({
+      status,
+      body: {
+        type: STATUS_CODES[status]?.toUpperCase().replace(/\W+/g, '_'),
+        title: errorTitles[code],
+        status,
+        detail: expect.stringMatching(/\S/),
+        errorCode: code.toUpperCase(),
+      },
+    })
+  if (status === 401) expect(answer.headers.get('www-authenticate')).toMatch(/^Bearer/)
+  expect(answer.headers.get('x-request-id')).toMatch(/\S/)
+}
+
+const projectA = randomUUID()
+const projectB = randomUUID()
+const neverMade = 'op_live_0123456789abcdefghijABCDEFGHIJ01'
+
+type Keys = Record<
+  'own' | 'second' | 'foreign' | 'revoked' | 'expired' | 'reads' | 'writes' | 'onlyA' | 'onlyB',
+  string
+>
+
+interface Refusal {
+  readonly what: string
+  headers(keys: Keys): Record<string, string>
+  readonly status: number
+  readonly code: ErrorCode
+}
+
+const bearer = (key: string) => ({ Authorization: `Bearer ${key}` })
+const unauthenticated = { status: 401, code: 'unauthenticated' } as const
+const reserved = { status: 401, code: 'api_key_reserved' } as const
+const forbidden = { status: 403, code: 'workspace_forbidden' } as const
+
+const refusals: readonly Refusal[] = [
+  { what: 'no credential', headers: () => ({}), ...unauthenticated },
+  { what: 'an empty bearer', headers: () => ({ Authorization: 'Bearer ' }), ...unauthenticated },
+  { what: 'another scheme', headers: ({ own }) => ({ Authorization: `Basic ${own}` }), ...unauthenticated },
+  { what: 'a key without a scheme', headers: ({ own }) => ({ Authorization: own }), ...unauthenticated },
+  { what: 'two words', headers: ({ own }) => ({ Authorization: `Bearer ${own} ${own}` }), ...unauthenticated },
+  { what: 'what is no key', headers: () => bearer('letmein'), ...unauthenticated },
+  { what: 'a key that is cut', headers: ({ own }) => bearer(own.slice(0, -1)), ...unauthenticated },
+  { what: 'a key that goes on', headers: ({ own }) => bearer(`${own}A`), ...unauthenticated },
+  { what: 'a key that was never made', headers: () => bearer(neverMade), ...unauthenticated },
+  { what: 'a revoked key', headers: ({ revoked }) => bearer(revoked), ...unauthenticated },
+  { what: 'an expired key', headers: ({ expired }) => bearer(expired), ...unauthenticated },
+  { what: 'an x-api-key that was never made', headers: () => ({ 'x-api-key': neverMade }), ...unauthenticated },
+  { what: 'a revoked x-api-key', headers: ({ revoked }) => ({ 'x-api-key': revoked }), ...unauthenticated },
+  {
+    what: 'two keys, both good',
+    headers: ({ own, second }) => ({ ...bearer(own), 'x-api-key': second }),
+    ...unauthenticated,
+  },
+  { what: 'a test key', headers: ({ own }) => bearer(own.replace('live', 'test')), ...reserved },
+  { what: 'a public key', headers: ({ own }) => bearer(own.replace('live', 'pub')), ...reserved },
+  { what: 'a test x-api-key', headers: ({ own }) => ({ 'x-api-key': own.replace('live', 'test') }), ...reserved },
+  { what: 'another workspace', headers: ({ own }) => ({ ...bearer(own), 'X-Workspace-Id': 'other' }), ...forbidden },
+  {
+    what: 'a workspace that never was',
+    headers: ({ own }) => ({ ...bearer(own), 'X-Workspace-Id': 'nowhere' }),
+    ...forbidden,
+  },
+]
+
+const acceptances: readonly Pick<Refusal, 'what' | 'headers'>[] = [
+  { what: 'a bearer', headers: ({ own }) => bearer(own) },
+  { what: 'a scheme in small letters', headers: ({ own }) => ({ Authorization: `bearer ${own}` }) },
+  { what: 'x-api-key', headers: ({ own }) => ({ 'x-api-key': own }) },
+  { what: 'both headers, equal', headers: ({ own }) => ({ ...bearer(own), 'x-api-key': own }) },
+  { what: 'its own workspace', headers: ({ own }) => ({ ...bearer(own), 'X-Workspace-Id': 'default' }) },
+]
+
+/** What every dialect does alike: who may call, whose uploads are whose, how errors look, what HTTP asks for. */
+export function dialectContract(name: string, contract: DialectContract): void {
+  const { endpoints } = contract
+  const title = ({ method, path }: Endpoint): string => `${method} ${path(':id')}`
+  const cases = <T extends { readonly what: string }>(list: readonly T[]) =>
+    endpoints.flatMap((endpoint) => list.map((one) => ({ ...one, endpoint, title: title(endpoint) })))
+  const about = endpoints.filter((endpoint) => endpoint.one).map((endpoint) => ({ endpoint, title: title(endpoint) }))
+  const all = endpoints.map((endpoint) => ({ endpoint, title: title(endpoint) }))
+
+  let keys: Keys
+  let client: Client
+  beforeAll(async () => {
+    keys = await addKeys(contract.gateway(), {
+      own: {},
+      second: {},
+      foreign: { workspaceId: 'other' },
+      revoked: { revokedAt: Date.now() },
+      expired: { expiresAt: Date.now() - 1 },
+      reads: { scopes: ['uploads:read'] },
+      writes: { scopes: ['uploads:write'] },
+      onlyA: { projects: [projectA] },
+      onlyB: { projects: [projectB] },
+    })
+    client = clientOf(contract.gateway(), keys.own)
+  })
+
+  /** A finished upload of the default workspace, by the one request that every gateway takes. */
+  async function make(projectId?: string): Promise<string> {
+    const headers = { 'x-file-name': 'hello.txt', ...(projectId === undefined ? {} : { 'x-project-id': projectId }) }
+    const answer = await client('POST', '/v1/uploads', { headers, body: 'Hello' })
+    expect(answer.status).toBe(201)
+    return answer.json<{ data: { assetId: string } }>().data.assetId
+  }
+
+  const call = (endpoint: Endpoint, id: string, over: Ask = {}): Promise<Answer> => {
+    const ask = endpoint.ask?.(id) ?? {}
+    return client(endpoint.method, endpoint.path(id), { ...ask, ...over, headers: { ...ask.headers, ...over.headers } })
+  }
+  const present = async (id: string): Promise<boolean> => (await client('GET', `/api/v1/uploads/${id}`)).status === 200
+
+  describe(`${name}: who may call`, () => {
+    it.each(cases(refusals))('$title refuses $what', async ({ endpoint, headers, status, code }) => {
+      const id = await make()
+      const answer = await call(endpoint, id, { headers: headers(keys), key: null })
+      if (endpoint.method === 'HEAD') expect(answer.status).toBe(status)
+      else expectError(answer, contract, status, code)
+      expect(await present(id)).toBe(true)
+    })
+
+    it.each(cases(acceptances))('$title takes $what', async ({ endpoint, headers }) => {
+      const answer = await call(endpoint, await make(), { headers: headers(keys), key: null })
+      expect(answer.status).toBe(endpoint.status)
+    })
+
+    it.each(all)('$title asks for its scope and no other', async ({ endpoint }) => {
+      const right = endpoint.scope === 'uploads:write' ? keys.writes : keys.reads
+      const wrong = endpoint.scope === 'uploads:write' ? keys.reads : keys.writes
+      const id = await make()
+      const answer = await call(endpoint, id, { key: wrong })
+      if (endpoint.scope === null) expect(answer.status).toBe(endpoint.status)
+      else if (endpoint.method === 'HEAD') expect(answer.status).toBe(403)
+      else expectError(answer, contract, 403, 'scope_missing')
+      if (endpoint.scope !== null) expect(await present(id)).toBe(true)
+      expect((await call(endpoint, id, { key: right })).status).toBe(endpoint.status)
+    })
+  })
+
+  describe(`${name}: whose is what`, () => {
+    it.each(about)('$title: what another workspace owns never was', async ({ endpoint }) => {
+      const id = await make()
+      const theirs = await call(endpoint, id, { key: keys.foreign })
+      const never = await call(endpoint, randomUUID(), { key: keys.foreign })
+      expect(theirs.status).toBe(404)
+      expect(never.status).toBe(404)
+      expect(theirs.bytes.toString()).toBe(never.bytes.toString())
+      if (endpoint.method !== 'HEAD') expectError(theirs, contract, 404, 'not_found')
+      expect(await present(id)).toBe(true)
+    })
+
+    it.each(about)('$title: an upload of a project outside the key’s list is forbidden', async ({ endpoint }) => {
+      const id = await make(projectB)
+      const answer = await call(endpoint, id, { key: keys.onlyA })
+      if (endpoint.method === 'HEAD') expect(answer.status).toBe(403)
+      else expectError(answer, contract, 403, 'project_forbidden')
+      expect(await present(id)).toBe(true)
+    })
+
+    it('shows nothing of another workspace in any list', async () => {
+      const id = await make()
+      for (const endpoint of endpoints.filter(({ method, one }) => method === 'GET' && !one)) {
+        const theirs = await call(endpoint, id, { key: keys.foreign })
+        expect(theirs.status).toBe(endpoint.status)
+        expect(theirs.bytes.toString()).not.toContain(id)
+      }
+      expect(await present(id)).toBe(true)
+    })
+  })
+
+  describe(`${name}: HTTP`, () => {
+    it.each(all)('$title: a request id, made or kept', async ({ endpoint }) => {
+      const made = await call(endpoint, await make())
+      expect(made.headers.get('x-request-id')).toMatch(/^req_[A-Za-z0-9]{16,}$/)
+      const kept = await call(endpoint, await make(), { headers: { 'X-Request-Id': 'req_0a1B2c3D4e5F6g7H' } })
+      expect(kept.headers.get('x-request-id')).toBe('req_0a1B2c3D4e5F6g7H')
+      const replaced = await call(endpoint, await make(), { headers: { 'X-Request-Id': 'req_ "a b"' } })
+      expect(replaced.headers.get('x-request-id')).toMatch(/^req_[A-Za-z0-9]{16,}$/)
+    })
+
+    it.each(all)('$title: errors carry the request id too', async ({ endpoint }) => {
+      const headers = { 'X-Request-Id': 'req_0a1B2c3D4e5F6g7H' }
+      const answer = await call(endpoint, randomUUID(), { headers, key: null })
+      expect(answer.status).toBe(401)
+      expect(answer.headers.get('x-request-id')).toBe('req_0a1B2c3D4e5F6g7H')
+    })
+
+    it.each(all)('$title: 404 below it', async ({ endpoint }) => {
+      const answer = await client('GET', `${endpoint.path(randomUUID())}/nothing/at/all`)
+      expectError(answer, contract, 404, 'not_found')
+    })
+
+    it.each(all)('$title: 405 with Allow', async ({ endpoint }) => {
+      const id = randomUUID()
+      const path = endpoint.path(id)
+      const methods = endpoints.filter((other) => other.path(id) === path).map(({ method }) => method)
+      const answer = await client('PATCH', path)
+      expectError(answer, contract, 405, 'method_not_allowed')
+      const allowed = answer.headers.get('allow')?.split(', ') ?? []
+      expect(allowed).toEqual(expect.arrayContaining(methods))
+      expect(allowed).not.toContain('PATCH')
+    })
+
+    it.runIf(contract.json ?? true).each(all)('$title: 406 for who takes no JSON', async ({ endpoint }) => {
+      const id = await make()
+      expectError(
+        await call(endpoint, id, { headers: { Accept: 'text/html, image/*;q=0.9' } }),
+        contract,
+        406,
+        'not_acceptable',
+      )
+      expect(await present(id)).toBe(true)
+      const taken = await call(endpoint, id, { headers: { Accept: 'text/html, application/*;q=0.1' } })
+      expect(taken.status).toBe(endpoint.status)
+    })
+
+    it.each(all.filter(({ endpoint }) => endpoint.method === 'GET'))('$title: HEAD', async ({ endpoint }) => {
+      const id = await make()
+      const get = await call(endpoint, id)
+      const head = await call({ ...endpoint, method: 'HEAD' }, id)
+      expect(head.status).toBe(get.status)
+      expect(head.bytes).toHaveLength(0)
+      expect(head.headers.get('content-type')).toBe(get.headers.get('content-type'))
+      expect(head.headers.get('content-length')).toBe(String(get.bytes.length))
+    })
+  })
+}
