@@ -3,6 +3,7 @@ import type { MediaFile } from './facts.ts'
 const blockBytes = 64 * 1024
 const mostAhead = 16 // blocks that are fetched in one go while a parser reads on
 const maxCached = 256 // blocks; 16 MiB
+const maxRead = 16 * 1024 * 1024 // bytes in one read; the index of a film of hours is smaller
 const nearBlocks = 16 // a gap that still counts as reading on
 
 /**
@@ -25,8 +26,10 @@ export function blockReader(size: number, fetch: (start: number, end: number) =>
     let to = Math.min(Math.max(end, first + ahead), lastBlock)
     while (to > end && blocks.has(to - 1)) to--
     const from = first * blockBytes
-    const bytes = Buffer.from(await fetch(from, Math.min(to * blockBytes, size)))
-    if (bytes.length !== Math.min(to * blockBytes, size) - from) throw new Error('The file ended early.')
+    const until = Math.min(to * blockBytes, size)
+    const fetched = await fetch(from, until)
+    const bytes = Buffer.from(fetched.buffer, fetched.byteOffset, fetched.byteLength)
+    if (bytes.length !== until - from) throw new Error('The file ended early.')
     for (let i = first; i < to; i++) {
       blocks.delete(i) // so that the order of the map is the order of the fetches
       blocks.set(i, bytes.subarray(i * blockBytes - from, (i + 1) * blockBytes - from))
@@ -44,6 +47,7 @@ export function blockReader(size: number, fetch: (start: number, end: number) =>
   async function read(start: number, end: number): Promise<Buffer> {
     end = Math.min(end, size)
     if (!(start >= 0 && start < end)) return Buffer.alloc(0)
+    if (end - start > maxRead) throw new Error('A part of the file is too large to be looked at.')
     const first = Math.floor(start / blockBytes)
     const last = Math.floor((end - 1) / blockBytes)
     await load(first, last + 1)

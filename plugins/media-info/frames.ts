@@ -76,7 +76,7 @@ function firstFrame(bytes: Buffer, read: ReadFrame): { at: number; frame: Frame 
     const frame = frameAt(bytes, at, read)
     const second = frame && at + frame.size
     const third = second && second + (frameAt(bytes, second, read)?.size ?? Number.NaN)
-    if (frame && (second === bytes.length || third === bytes.length)) return { at, frame }
+    if (frame && ((at === 0 && second === bytes.length) || third === bytes.length)) return { at, frame }
     if (frame && third && frameAt(bytes, third, read)) return { at, frame }
   }
   return undefined

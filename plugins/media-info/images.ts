@@ -7,15 +7,11 @@ import { exifOrientation, isSideways, probeTiff } from './tiff.ts'
 const maxSegments = 10_000 // of a JPEG, before its frame header
 const maxChunks = 100_000 // of a PNG or WebP
 
-/** Sets the size; an orientation that cannot be read counts as upright. */
+/** Sets the size as stored, then as displayed: an orientation that cannot be read leaves it upright. */
 async function setOriented(file: MediaFile, found: Found, width: number, height: number, exifAt?: number) {
   Object.assign(found, { width, height })
   if (exifAt === undefined) return
-  const orientation = await exifOrientation(file, exifAt).catch((error: unknown) => {
-    if (error instanceof RangeError) return 1
-    throw error
-  })
-  if (isSideways(orientation)) Object.assign(found, { width: height, height: width })
+  if (isSideways(await exifOrientation(file, exifAt))) Object.assign(found, { width: height, height: width })
 }
 
 const isFrameHeader = (marker: number): boolean =>

@@ -85,15 +85,16 @@ export class Lane {
   #probe(worker: Worker, job: Job, started: boolean): Promise<Outcome> {
     const id = ++this.#jobs
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>()
-    const send = (message: ToWorker) => worker.postMessage(message)
-    const defeat = (reason: string) => {
+    const send = (message: ToWorker) => worker.postMessage(message, [])
+    let isOpen = true // a late answer of the store must not stop the worker of the next job
+    const stop = (settle: () => void) => {
+      if (!isOpen) return
+      isOpen = false
       this.#kill()
-      resolve({ found: {}, reason, killed: true })
+      settle()
     }
-    const fail = (error: unknown) => {
-      this.#kill()
-      reject(error)
-    }
+    const defeat = (reason: string) => stop(() => resolve({ found: {}, reason, killed: true }))
+    const fail = (error: unknown) => stop(() => reject(error))
     let ready = started
     const clock = stopwatch(this.#options.timeoutMs, () => defeat(`It took more than ${this.#options.timeoutMs} ms.`))
     const startTimer = setTimeout(() => fail(new Error('The media worker did not start in time.')), startTimeoutMs)
@@ -135,6 +136,7 @@ export class Lane {
     else if (started) begin()
 
     return promise.finally(() => {
+      isOpen = false
       clearTimeout(startTimer)
       clock.end()
       this.#stop = undefined

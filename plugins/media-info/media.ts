@@ -1,6 +1,5 @@
 import {
   CustomSource,
-  FLAC,
   Input,
   type InputFormat,
   type InputTrack,
@@ -17,22 +16,22 @@ import {
 import { probeAvi } from './avi.ts'
 import { findBox, wholeFile } from './boxes.ts'
 import type { Found, MediaFile } from './facts.ts'
+import { probeFlac } from './flac.ts'
 import { probeFrames } from './frames.ts'
 import { recordedSeconds } from './matroska.ts'
 import { firstPicture, isFragmented, movieSeconds } from './movie.ts'
 import { isTransportStream, probeTransportStream } from './mpeg-ts.ts'
 import { probeWave } from './wave.ts'
 
-const maxScan = 16 * 1024 * 1024 // bytes; a file without a length in its header is read through when it is no larger
 const maxTransportHead = 4 * 1024 * 1024 // bytes in which the streams of an MPEG-TS must show what they are
 const maxTracks = 16
 
 Logging.level = LogLevel.Silent
 
 // Never ALL_FORMATS: it has HLS, which fetches what a playlist names.
-const formats = [MP4, QTFF, MATROSKA, WEBM, OGG, FLAC, MPEG_TS]
+const formats = [MP4, QTFF, MATROSKA, WEBM, OGG, MPEG_TS]
 
-const containers = ['OggS', 'fLaC', '\x1a\x45\xdf\xa3']
+const containers = ['OggS', '\x1a\x45\xdf\xa3']
 const oldMovieBoxes = ['moov', 'mdat', 'wide', 'free', 'skip', 'pnot']
 
 function open(file: MediaFile, size: number): Input {
@@ -58,7 +57,7 @@ async function probeTracks(input: Input, found: Found): Promise<void> {
   }
   found.codecs = []
   for (const track of tracks) {
-    const codec = await codecOf(track)
+    const codec = await codecOf(track).catch(() => undefined)
     if (codec !== undefined) found.codecs.push(codec)
   }
 }
@@ -69,13 +68,12 @@ async function movieHeaderSeconds(file: MediaFile): Promise<number | undefined> 
   return moov === undefined || (await isFragmented(file, moov)) ? undefined : movieSeconds(file, moov)
 }
 
-/** An Ogg is searched by jumping, a fragmented movie has an index at its end; others are read through when they are small. */
 async function secondsOf(file: MediaFile, input: Input, format: InputFormat): Promise<number | undefined> {
   const isMovie = format === MP4 || format === QTFF
   const stated = isMovie ? await movieHeaderSeconds(file) : await input.getDurationFromMetadata()
   if (stated) return stated
-  if (format === MATROSKA || format === WEBM) return recordedSeconds(file)
-  return isMovie || format === OGG || file.size <= maxScan ? input.computeDuration() : undefined
+  // An Ogg is searched by jumping; a fragmented movie has an index at its end, or is walked through from fragment to fragment.
+  return isMovie || format === OGG ? input.computeDuration() : recordedSeconds(file)
 }
 
 /** A QuickTime file from before there was a file type box, which mediabunny does not take. */
@@ -108,6 +106,7 @@ export async function probeMedia(file: MediaFile, found: Found): Promise<void> {
     return probeTransportStream(file, found)
   }
   const box = start.toString('latin1', 4, 8)
+  if (kind === 'fLaC') return probeFlac(file, found)
   if (box === 'ftyp' || containers.includes(kind)) return probeContainer(file, found)
   if (oldMovieBoxes.includes(box)) return probeOldMovie(file, found)
   return probeFrames(file, found)

@@ -45,9 +45,9 @@ export function workerPool(options: PoolOptions): Pool {
   return {
     async run(job) {
       job.signal.throwIfAborted()
-      if (closed) throw closed
       const lane = await takeLane(job.signal)
       try {
+        if (closed) throw closed
         return await lane.run(job)
       } finally {
         giveBack(lane)

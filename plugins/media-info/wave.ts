@@ -18,11 +18,12 @@ export const waveCodecs: Readonly<Record<number, string>> = {
   0x2001: 'dts',
 }
 
+const pcm = 1
 const extensible = 0xfffe // the true format stands further behind
 
 /** WAVE (RIFF, or RF64 past 4 GiB): bytes of sound by bytes a second. A recorder that did not finish leaves the length 0 or -1. */
 export async function probeWave(file: MediaFile, found: Found): Promise<void> {
-  let bytesPerSecond = 0
+  let [bytesPerSecond, samplesPerSecond, samples, format] = [0, 0, 0, 0]
   let longData: number | undefined
   let at = 12
   for (let count = 0; count < maxChunks; count++) {
@@ -31,16 +32,21 @@ export async function probeWave(file: MediaFile, found: Found): Promise<void> {
     const id = chunk.toString('latin1', 0, 4)
     const size = chunk.readUInt32LE(4)
     if (id === 'fmt ') {
-      const format = chunk.readUInt16LE(8)
-      const codec = waveCodecs[format === extensible ? chunk.readUInt16LE(32) : format]
+      format = chunk.readUInt16LE(8)
+      if (format === extensible) format = chunk.readUInt16LE(32)
+      const codec = waveCodecs[format]
       if (codec) found.codecs = [codec === 'pcm' ? `pcm-s${chunk.readUInt16LE(22)}`.replace('s8', 'u8') : codec]
+      samplesPerSecond = chunk.readUInt32LE(12)
       bytesPerSecond = chunk.readUInt32LE(16)
+    } else if (id === 'fact') {
+      samples = chunk.readUInt32LE(8)
     } else if (id === 'ds64') {
       longData = Number(chunk.readBigUInt64LE(16))
     } else if (id === 'data') {
       const rest = file.size - at - 8
       const stated = size === 0xffff_ffff ? longData : size
-      found.duration = Math.min(stated || rest, rest) / bytesPerSecond
+      const isCounted = format !== pcm && samples > 0 // compressed sound has an uneven rate of bytes
+      found.duration = isCounted ? samples / samplesPerSecond : Math.min(stated || rest, rest) / bytesPerSecond
       return
     }
     at += 8 + size + (size % 2)

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { create as contentDisposition } from 'content-disposition'
-import rangeParser from 'range-parser'
 import { UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import type { Catalog } from '../uploads/catalog.ts'
@@ -22,7 +21,7 @@ export const downloads: Dialect = (routes, { catalog, authenticate, inlinePdf })
     const upload = await catalog.forDownload(id, token ?? (await authenticate(ctx)))
     describe(ctx, upload, inlinePdf)
     checkPreconditions(ctx)
-    if (ctx.fresh) {
+    if (isFresh(ctx)) {
       ctx.status = 304
       return
     }
@@ -33,7 +32,7 @@ export const downloads: Dialect = (routes, { catalog, authenticate, inlinePdf })
 function tokenOf(ctx: Ctx) {
   const { expires, signature } = ctx.query
   if (expires === undefined && signature === undefined) return undefined
-  if (typeof expires !== 'string' || typeof signature !== 'string' || !/^\d{1,12}$/.test(expires))
+  if (typeof expires !== 'string' || typeof signature !== 'string' || !/^[1-9]\d{0,11}$/.test(expires))
     throw new UploadError('signature_invalid', 'The download URL was changed or is not ours.')
   return { expires: Number(expires), signature }
 }
@@ -66,6 +65,14 @@ function checkPreconditions(ctx: Ctx): void {
   if (Date.parse(ctx.response.get('Last-Modified')) > since) throw failed
 }
 
+/** The client has this version. Not Koa's `fresh`: that obeys `Cache-Control: no-cache`, which `fetch` adds to every condition. */
+function isFresh(ctx: Ctx): boolean {
+  const none = ctx.get('if-none-match')
+  if (none === '') return Date.parse(ctx.response.get('Last-Modified')) <= Date.parse(ctx.get('if-modified-since'))
+  const tags = none.split(',').map((tag) => tag.trim().replace(/^W\//, ''))
+  return none === '*' || tags.includes(ctx.response.get('ETag'))
+}
+
 async function send(ctx: Ctx, catalog: Catalog, upload: Upload): Promise<void> {
   const size = upload.size ?? 0
   const ranges = rangesOf(ctx, size)
@@ -86,13 +93,33 @@ async function send(ctx: Ctx, catalog: Catalog, upload: Upload): Promise<void> {
 /** The ranges to send; `undefined`: the whole file. */
 function rangesOf(ctx: Ctx, size: number): readonly ByteRange[] | undefined {
   const header = ctx.get('range')
-  if (header === '' || !rangeHolds(ctx)) return undefined
-  const parsed = rangeParser(size, header)
-  if (parsed === -1) throw new UploadError('range_not_satisfiable', `The file has ${size} bytes.`, { facts: { size } })
-  if (parsed === -2 || parsed.type !== 'bytes' || parsed.length > maxRanges) return undefined
-  const asked = parsed.map(({ start, end }) => ({ start, end: end + 1 }))
+  const asked = header !== '' && rangeHolds(ctx) ? parseRanges(header, size) : undefined
+  if (!asked) return undefined
+  if (asked.length === 0)
+    throw new UploadError('range_not_satisfiable', `The file has ${size} bytes.`, { facts: { size } })
   // More bytes in pieces than the whole: the client gets the whole instead.
-  return asked.reduce((sum, range) => sum + range.end - range.start, 0) > size ? undefined : asked
+  const sum = asked.reduce((bytes, range) => bytes + range.end - range.start, 0)
+  return asked.length > maxRanges || sum > size ? undefined : asked
+}
+
+/** Those that the file can satisfy. `undefined`: the header holds no ranges of bytes, and is ignored (RFC 9110, section 14.2). */
+function parseRanges(header: string, size: number): readonly ByteRange[] | undefined {
+  const specs =
+    /^bytes=(.*)$/i
+      .exec(header)?.[1]
+      ?.split(',')
+      .filter((spec) => spec.trim() !== '') ?? []
+  const ranges: ByteRange[] = []
+  for (const spec of specs) {
+    const [, first = '', last = ''] = /^\s*(\d*)-(\d*)\s*$/.exec(spec) ?? []
+    const valid = first === '' ? last !== '' : last === '' || Number(first) <= Number(last)
+    if (!valid) return undefined
+    // A suffix counts from the end, and may be longer than the file.
+    const start = first === '' ? Math.max(0, size - Number(last)) : Number(first)
+    const end = first === '' || last === '' ? size : Math.min(size, Number(last) + 1)
+    if (start < end) ranges.push({ start, end })
+  }
+  return specs.length === 0 ? undefined : ranges
 }
 
 /** `If-Range`: the range counts only for the version that the client has. */

@@ -11,7 +11,8 @@ export function auditOperations(db: Kysely<Schema>, now: () => number) {
       const findings: Finding[] = []
       const uploads = new Map((yield* rows(texts.uploads, {})).map((row) => [row.workspace_id, row]))
       const ledger = new Map((yield* rows(texts.ledger, {})).map((row) => [row.workspace_id, row]))
-      for (const workspace of yield* rows(texts.workspaces, {}))
+      const workspaces = yield* rows(texts.workspaces, {})
+      for (const workspace of workspaces)
         for (const counter of ['used', 'reserved'] as const) {
           const counted = workspace[counter]
           const summed = uploads.get(workspace.id)?.[counter] ?? 0
@@ -21,6 +22,9 @@ export function auditOperations(db: Kysely<Schema>, now: () => number) {
               `Workspace ${workspace.id}: ${counter} is ${counted} bytes by its counter, ${summed} by its uploads and ${booked} by its ledger.`,
             )
         }
+      const known = new Set(workspaces.map((workspace) => workspace.id))
+      for (const id of ledger.keys())
+        if (!known.has(id)) findings.push(`The ledger has rows of workspace ${id}, which does not exist.`)
       for (const row of yield* rows(texts.incomplete, {}))
         findings.push(`Upload number ${row.number} is ${row.state} but has no object or no size.`)
       for (const row of yield* rows(texts.stuck, {}))

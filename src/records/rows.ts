@@ -76,7 +76,7 @@ export function jobColumns(job: NewJob, now: number) {
     kind,
     uploadId: uploadId === null ? null : idBytes(uploadId),
     objectKey: 'key' in job ? job.key : null,
-    payload: JSON.stringify(rest),
+    payload: JSON.stringify({ ...rest, due: undefined }),
     due: 'due' in job ? job.due : now,
   }
 }

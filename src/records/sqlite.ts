@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
 import type { Records } from '../uploads/records.ts'
@@ -8,6 +9,7 @@ import type { Schema } from './schema.ts'
 
 /** Milliseconds that a statement waits for another process, such as the command line. */
 const busyTimeoutMs = 5_000
+const fileMode = 0o600
 /** Operations of one transaction at most, so that no answer waits for a long one. */
 const batchOperations = 256
 
@@ -43,6 +45,8 @@ export function migrateFile(path: string): Migrated {
 }
 
 function openDatabase(path: string): { readonly db: Database.Database; readonly migrated: Migrated } {
+  // Made here, so that it is for its owner only; what SQLite puts beside it takes over its permissions.
+  closeSync(openSync(path, 'a', fileMode))
   const db = new Database(path, { timeout: busyTimeoutMs })
   try {
     db.pragma('journal_mode = WAL')
@@ -100,6 +104,8 @@ function sqliteDriver(db: Database.Database): Driver {
           one.run()
           db.exec('RELEASE one')
         } catch (failure) {
+          // A full or broken disk ends the whole transaction: then nothing of the batch was done.
+          if (!db.inTransaction) throw failure
           failures.set(one, failure)
           db.exec('ROLLBACK TO one')
           db.exec('RELEASE one')
@@ -134,13 +140,26 @@ function sqliteDriver(db: Database.Database): Driver {
 
     read: async (operation) => step(operation()),
 
+    async readAtOnce(operation) {
+      db.exec('BEGIN')
+      try {
+        return step(operation())
+      } finally {
+        db.exec('ROLLBACK')
+      }
+    },
+
     async check() {
-      const answers = db.pragma('quick_check(10)', { simple: false })
-      const lines = Array.isArray(answers) ? answers.map((row: { quick_check?: string }) => row.quick_check ?? '') : []
-      return lines.filter((line) => line !== 'ok').map((line) => `The database file is damaged: ${line}`)
+      const damage = db.prepare<[], string>('PRAGMA quick_check(10)').pluck().all()
+      const dangling = db.prepare<[], string>('SELECT DISTINCT "table" FROM pragma_foreign_key_check').pluck().all()
+      return [
+        ...damage.filter((line) => line !== 'ok').map((line) => `The database file is damaged: ${line}`),
+        ...dangling.map((table) => `Rows of the table ${table} belong to rows that do not exist.`),
+      ]
     },
 
     async close() {
+      if (closed) return
       while (waiting.length > 0) flush()
       closed = true
       db.pragma('optimize')

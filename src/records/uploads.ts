@@ -1,14 +1,24 @@
 import { type Kysely, sql } from 'kysely'
 import { notFound, UploadError } from '../errors.ts'
 import type { NewJob, NewRecord, StoredBytes, Transition } from '../uploads/records.ts'
-import type { Patch, Upload } from '../uploads/upload.ts'
+import type { Patch, Upload, UploadState } from '../uploads/upload.ts'
 import { first, type Operation, query, rows } from './query.ts'
 import { idBytes, jobColumns, toUpload } from './rows.ts'
 import type { LedgerKind, Schema, UploadTable } from './schema.ts'
 import type { Selectable } from 'kysely'
 
 type Row = Selectable<UploadTable>
-const unfinished: readonly Upload['state'][] = ['pending', 'receiving', 'processing']
+const unfinished: readonly UploadState[] = ['pending', 'receiving', 'processing']
+
+/** The states that may follow each state. Nobody can ask for another, or counters and rows would part. */
+const following: Readonly<Record<UploadState, readonly UploadState[]>> = {
+  pending: ['receiving', 'expired'],
+  receiving: ['processing', 'rejected', 'expired'],
+  processing: ['ready', 'rejected'],
+  ready: [],
+  rejected: [],
+  expired: [],
+}
 
 /**
  * What happens to one upload. Every change of `workspace.used` or `workspace.reserved` goes through `count`, which writes the
@@ -36,7 +46,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
     for (const job of jobs) yield* rows(texts.insertJob, jobColumns(job, now()))
   }
 
-  function* load(id: string, from?: readonly Upload['state'][]): Operation<Row> {
+  function* load(id: string, from?: readonly UploadState[]): Operation<Row> {
     const row = yield* first(texts.get, { id: idBytes(id) })
     if (!row) throw notFound()
     if (from && !from.includes(row.state)) throw wrongState(row.state)
@@ -90,8 +100,9 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
 
     *stored(id: string, bytes: StoredBytes): Operation<Upload> {
       const row = yield* load(id, ['pending', 'receiving'])
-      yield* rows(texts.deleteIntent, { key: bytes.key })
-      if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])
+      // A key that was given up meanwhile has a job that removes what is under it.
+      if (!(yield* first(texts.takeIntent, { key: bytes.key, upload: row.id })))
+        throw new UploadError('upload_state_conflict', 'The bytes have come under a key that was given up.')
       // Without the quota plugin nothing is held, and nothing may be asked of the quota here either.
       const held = row.reserved === 0 ? 0 : bytes.size
       yield* count(row, 'reservation', 0, held - row.reserved, true)
@@ -115,6 +126,9 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
 
     *transition(id: string, change: Transition): Operation<Upload> {
       const row = yield* load(id, change.from)
+      if (!following[row.state].includes(change.to)) throw wrongState(row.state)
+      if (change.to === 'processing' && row.object_key === null)
+        throw new UploadError('upload_not_received', 'The bytes have not arrived.')
       const next: Partial<Row> = { state: change.to, ...patched(row, change.patch ?? {}) }
       if (change.context) next.context = JSON.stringify(change.context)
       if (change.expiresAt !== undefined) next.expires_at = change.expiresAt
@@ -334,6 +348,13 @@ function uploadQueries(db: Kysely<Schema>) {
     deleteUpload: query<{ id: Uint8Array }>()((p) => db.deleteFrom('upload').where('id', '=', p.id)),
     insertIntent: query<{ key: string; upload: Uint8Array; at: number }>()((p) =>
       db.insertInto('object_intent').values({ object_key: p.key, upload_id: p.upload, at: p.at }),
+    ),
+    takeIntent: query<{ key: string; upload: Uint8Array }>()((p) =>
+      db
+        .deleteFrom('object_intent')
+        .where('object_key', '=', p.key)
+        .where('upload_id', '=', p.upload)
+        .returning('object_key'),
     ),
     deleteIntent: query<{ key: string }>()((p) => db.deleteFrom('object_intent').where('object_key', '=', p.key)),
     project: query<{ workspace: string; id: string }>()((p) =>

@@ -189,7 +189,7 @@ function diskWriter(temporary: string, target: string, sync: DirectorySync): Obj
 /** One call usually; a short write goes on where it stopped. Returns the bytes. */
 async function writeAll(file: FileHandle, chunks: readonly Uint8Array[]): Promise<number> {
   let total = 0
-  for (let rest = chunks; rest.length > 0; ) {
+  for (let rest = chunks; rest.length > 0;) {
     const { bytesWritten } = await file.writev(rest)
     rest = after(rest, bytesWritten)
     total += bytesWritten
@@ -268,10 +268,9 @@ async function removeFile(path: string, sync: DirectorySync): Promise<void> {
 async function prepare(directory: string, temporary: string): Promise<void> {
   const made = await mkdir(directory, { recursive: true, mode: directoryMode })
   const present = new Set(await readdir(directory))
-  for (const name of ['tmp', ...fanOut]) {
-    if (!present.has(name)) await mkdir(join(directory, name), directoryMode)
-    await checkDirectory(join(directory, name))
-  }
+  const makeOrCheck = (name: string): Promise<void> =>
+    present.has(name) ? checkDirectory(join(directory, name)) : mkdir(join(directory, name), directoryMode)
+  await Promise.all(['tmp', ...fanOut].map(makeOrCheck))
   await syncDirectory(await realpath(directory))
   if (made !== undefined) await syncDirectory(dirname(directory))
   for (const name of await readdir(temporary)) await rm(join(temporary, name), { recursive: true, force: true })

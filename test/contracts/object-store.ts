@@ -73,8 +73,8 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
         const bytes = randomBytes(size)
         const key = newKey()
         await put(key, bytes)
-        expectSame(await raw.get(key), bytes)
-        expectSame(await buffer(await store.read(key)), bytes)
+        expect(same(await raw.get(key), bytes)).toBe(true)
+        expect(same(await buffer(await store.read(key)), bytes)).toBe(true)
         expect(await store.stat(key)).toMatchObject({ key, size })
         expect(await raw.leftovers()).toEqual([])
       })
@@ -101,7 +101,7 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
         }
         await writer.write([])
         await writer.finish()
-        expectSame(await raw.get(key), Buffer.concat(written))
+        expect(same(await raw.get(key), Buffer.concat(written))).toBe(true)
       })
 
       it('shows nothing before finish', async () => {
@@ -125,7 +125,7 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
             await writer.finish()
           }),
         )
-        for (const { key, bytes } of objects) expectSame(await raw.get(key), bytes)
+        for (const { key, bytes } of objects) expect(same(await raw.get(key), bytes)).toBe(true)
         expect((await raw.keys()).toSorted(compare)).toEqual(objects.map(({ key }) => key).toSorted(compare))
         expect(await raw.leftovers()).toEqual([])
       })
@@ -216,8 +216,8 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
         ['only what is not there', { start: last, end: last + 10 }],
       ])('gives %s', async (_, range) => {
         const expected = bytes.subarray(range.start, range.end)
-        expectSame(await buffer(await store.read(key, range)), expected)
-        expectSame(await store.bytes(key, range), expected)
+        expect(same(await buffer(await store.read(key, range)), expected)).toBe(true)
+        expect(same(await store.bytes(key, range), expected)).toBe(true)
       })
 
       it.each<ByteRange>([
@@ -247,7 +247,7 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
         abort.abort()
         expect(await closed).toMatchObject({ name: 'AbortError' })
         expect(stream.readableEnded).toBe(false)
-        expectSame(await buffer(await store.read(key)), bytes)
+        expect(same(await buffer(await store.read(key)), bytes)).toBe(true)
       })
 
       it('does not begin when its signal is aborted already', async () => {
@@ -308,18 +308,22 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
       await put(key, bytes)
       const stream = await store.read(key)
       await store.remove(key)
-      const read = await buffer(stream).catch(() => undefined)
-      if (read) expectSame(read, bytes)
+      const read = await buffer(stream).catch(() => bytes)
+      expect(same(read, bytes)).toBe(true)
       expect(await raw.get(key)).toBeUndefined()
     })
 
-    it.each(badKeys)('refuses %j as a key', async (key) => {
+    it('refuses what is no key', async () => {
       const range = { start: 0, end: 1 }
-      expect(() => store.write(key)).toThrow(TypeError)
-      await expect(store.read(key)).rejects.toThrow(TypeError)
-      await expect(store.bytes(key, range)).rejects.toThrow(TypeError)
-      await expect(store.stat(key)).rejects.toThrow(TypeError)
-      await expect(store.remove(key)).rejects.toThrow(TypeError)
+      const taken: string[] = []
+      for (const key of badKeys) {
+        if (!(await refuses(() => store.write(key)))) taken.push(`write ${key}`)
+        if (!(await refuses(() => store.read(key)))) taken.push(`read ${key}`)
+        if (!(await refuses(() => store.bytes(key, range)))) taken.push(`bytes ${key}`)
+        if (!(await refuses(() => store.stat(key)))) taken.push(`stat ${key}`)
+        if (!(await refuses(() => store.remove(key)))) taken.push(`remove ${key}`)
+      }
+      expect(taken).toEqual([])
     })
 
     it('takes the longest key', async () => {
@@ -357,18 +361,25 @@ async function keysOf(store: ObjectStore, signal?: AbortSignal): Promise<string[
   return keys
 }
 
+async function refuses(call: () => unknown): Promise<boolean> {
+  try {
+    await call()
+    return false
+  } catch (error) {
+    return error instanceof TypeError
+  }
+}
+
 /** The error with which a stream closes, if there is one. */
-async function closing(stream: Readable): Promise<unknown> {
-  let failure: unknown
-  stream.once('error', (error) => (failure = error))
-  await once(stream, 'close').catch(() => once(stream, 'close'))
-  return failure
+function closing(stream: Readable): Promise<unknown> {
+  return new Promise((resolve) => {
+    let failure: unknown
+    stream.once('error', (error) => (failure = error)).once('close', () => resolve(failure))
+  })
 }
 
 /** Compares without printing megabytes. */
-function expectSame(found: Uint8Array | undefined, expected: Uint8Array): void {
-  expect(found?.length).toBe(expected.length)
-  expect(found && Buffer.compare(found, expected)).toBe(0)
-}
+const same = (found: Uint8Array | undefined, expected: Uint8Array): boolean =>
+  found !== undefined && Buffer.compare(found, expected) === 0
 
 const compare = (a: string, b: string): number => (a < b ? -1 : 1)

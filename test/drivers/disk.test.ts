@@ -1,12 +1,25 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  type FileHandle,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { promisify } from 'node:util'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { diskStore } from '../../src/stores/disk.ts'
 import type { ObjectStore } from '../../src/uploads/object-store.ts'
 import { objectStoreContract } from '../contracts/object-store.ts'
@@ -224,7 +237,7 @@ describe('disk', () => {
     expect(stdout.trim()).toBe('storage_failed EMFILE true')
   })
 
-  describe.skipIf(!canMount())('full (needs the right to mount)', () => {
+  describe.skipIf(!canMount())('full or read-only (needs the right to mount)', () => {
     beforeEach(async () => {
       await mkdir(join(parent, 'small'))
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', join(parent, 'small')])
@@ -243,58 +256,57 @@ describe('disk', () => {
       expect(await store.stat(key)).toMatchObject({ size: 4 * mib })
     })
 
+    it('says when it has become read-only', async () => {
+      execFileSync('mount', ['-o', 'remount,ro', join(parent, 'small')])
+      await expect(store.check()).rejects.toMatchObject({ code: 'storage_failed', cause: { code: 'EROFS' } })
+      await expect(put(Buffer.from('bytes'))).rejects.toMatchObject({ code: 'storage_failed' })
+    })
+
     it('fails its check before nothing is left', async () => {
       await expect(store.check()).rejects.toMatchObject({ code: 'storage_failed', retryAfter: 5 })
     })
   })
 
-  it('goes on after a short write', async () => {
-    const bytes = randomBytes(3 * mib)
-    const restore = await shortenWrites(100_003)
-    try {
+  describe('a disk that misbehaves', () => {
+    let handles: FileHandle
+    beforeEach(async () => {
+      await using handle = await open(parent)
+      handles = Object.getPrototypeOf(handle)
+    })
+    afterEach(() => void vi.restoreAllMocks())
+
+    it('may write less than it was given', async () => {
+      vi.spyOn(handles, 'writev').mockImplementation(async function shortened(this: FileHandle, buffers) {
+        const [first = Buffer.alloc(0)] = buffers.filter((chunk) => chunk.byteLength > 0)
+        const { bytesWritten } = await this.write(first, 0, Math.min(100_003, first.byteLength))
+        return { bytesWritten, buffers }
+      })
+      const bytes = randomBytes(3 * mib)
       const writer = store.write(key)
       await writer.write([bytes.subarray(0, 5), bytes.subarray(5, mib), Buffer.alloc(0), bytes.subarray(mib)])
       await writer.finish()
-    } finally {
-      restore()
-    }
-    expect(Buffer.compare(await readFile(join(directory, key)), bytes)).toBe(0)
+      expect(Buffer.compare(await readFile(join(directory, key)), bytes)).toBe(0)
+    })
+
+    it('reports only once that an early sync has failed', async () => {
+      const failure = Object.assign(new Error('input/output error'), { code: 'EIO' })
+      vi.spyOn(handles, 'datasync').mockRejectedValueOnce(failure)
+      const writer = store.write(key)
+      await writer.write([randomBytes(40 * mib)])
+      await expect(writer.finish()).rejects.toMatchObject({ code: 'storage_failed', retryAfter: 5, cause: failure })
+      await writer.abort()
+      expect(await store.stat(key)).toBeUndefined()
+      expect(await readdir(join(directory, 'tmp'))).toEqual([])
+    })
+
+    it('may fail to sync the directory: the object goes again', async () => {
+      vi.spyOn(handles, 'sync').mockRejectedValueOnce(new Error('input/output error'))
+      const writer = store.write(key)
+      await expect(writer.finish()).rejects.toMatchObject({ code: 'storage_failed', retryAfter: undefined })
+      await writer.abort()
+      expect(await store.stat(key)).toBeUndefined()
+    })
   })
-
-  it('tells of a failed early sync, which the disk reports only once', async () => {
-    const handles = await handlePrototype()
-    const datasync = handles.datasync
-    const failing = new Error('input/output error')
-    handles.datasync = () => {
-      handles.datasync = datasync
-      return Promise.reject(Object.assign(failing, { code: 'EIO' }))
-    }
-    const writer = store.write(key)
-    await writer.write([randomBytes(40 * mib)])
-    await expect(writer.finish()).rejects.toMatchObject({ code: 'storage_failed', retryAfter: 5, cause: failing })
-    await writer.abort()
-    expect(await store.stat(key)).toBeUndefined()
-    expect(await readdir(join(directory, 'tmp'))).toEqual([])
-  })
-
-  /** Makes every call write at most so many bytes. */
-  async function shortenWrites(most: number): Promise<() => void> {
-    const handles = await handlePrototype()
-    const writev = handles.writev
-    handles.writev = function shortened(chunks, position) {
-      const [first = Buffer.alloc(0)] = chunks.filter((chunk) => chunk.byteLength > 0)
-      const part = new Uint8Array(first.buffer, first.byteOffset, Math.min(most, first.byteLength))
-      return writev.call(this, [part], position)
-    }
-    return () => {
-      handles.writev = writev
-    }
-  }
-
-  async function handlePrototype() {
-    await using handle = await open(parent)
-    return Object.getPrototypeOf(handle) as typeof handle
-  }
 })
 
 const modeOf = async (path: string): Promise<number> => (await stat(path)).mode & 0o777

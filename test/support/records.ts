@@ -1,5 +1,6 @@
-import { copyFile, mkdtemp, rm } from 'node:fs/promises'
-import { existsSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { copyFileSync, existsSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
@@ -26,7 +27,9 @@ export interface Backend {
   /** Opens the records as they would be found if the process had been killed now. */
   crash(): Promise<Records>
   /** One statement through another client, on a connection of its own. */
-  raw(sql: string, ...values: readonly unknown[]): Promise<readonly Row[]>
+  readonly raw: (sql: string, ...values: readonly unknown[]) => Promise<readonly Row[]>
+  /** Closes the records and takes everything away: who opens them next finds nothing. */
+  wipe(): Promise<void>
   /** Makes the database claim this version of the tables. */
   setVersion(version: number): Promise<void>
   close(): Promise<void>
@@ -73,12 +76,16 @@ export async function sqliteBackend(options: OpenOptions = {}): Promise<SqliteBa
     async crash() {
       // Nobody is in the middle of a write here, so the files are what a killed process leaves.
       const next = join(folder, `crash-${++crashes}.db`)
-      for (const end of ['', '-wal']) if (existsSync(path + end)) await copyFile(path + end, next + end)
+      for (const end of ['', '-wal']) if (existsSync(path + end)) copyFileSync(path + end, next + end)
       left.push(records)
       path = next
       return (records = open())
     },
     raw,
+    async wipe() {
+      await records.close()
+      for (const end of ['', '-wal', '-shm']) await rm(path + end, { force: true })
+    },
     async setVersion(version) {
       await raw(`pragma user_version = ${version}`)
     },
@@ -122,7 +129,7 @@ export const newRecord = (over: Partial<NewRecord> = {}): NewRecord => ({
 export const idAt = (msecs: number, order = 0): string => v7({ msecs, seq: order })
 
 /** A key as the service makes them, of an object that need not exist. */
-export const newKey = (): string => `00/object-${++made}`
+export const newKey = (): string => `00/${randomBytes(9).toString('hex')}`
 
 export const storedBytes = (over: Partial<StoredBytes> & { readonly key: string }): StoredBytes => ({
   size: 10,

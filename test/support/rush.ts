@@ -27,14 +27,19 @@ export interface RushResult {
   readonly refused: number
   /** What else was answered. */
   readonly other: readonly string[]
-  /** What the doctor said, and the bytes by its counters when all was settled. */
-  readonly findings: readonly string[]
+  /** When everything that was accepted is there. */
   readonly full: Counters
   /** After everything was deleted. */
   readonly emptied: Counters
   /** Of as many as there is room for, once more. */
   readonly acceptedAgain: number
   readonly seconds: number
+}
+
+export interface Rush {
+  readonly results: ReadonlyMap<Way, RushResult>
+  /** What the doctor says in the end. */
+  readonly findings: readonly string[]
 }
 
 interface Counters {
@@ -46,25 +51,36 @@ const createdKey = z.object({ key: z.string() })
 const created = z.object({ data: z.object({ upload: z.object({ id: z.string() }), upload_url: z.string() }) })
 const rawAnswer = z.object({ data: z.object({ assetId: z.string() }) })
 const refusal = z.object({ bytes_left: z.number() })
-const usage = z.object({ used_bytes: z.number(), reserved_bytes: z.number() })
+const usage = z.object({
+  data: z.object({ storage: z.object({ used_bytes: z.number(), reserved_bytes: z.number() }) }),
+})
 const diagnosis = z.object({ findings: z.array(z.string()) })
 
 /** Many callers for the last bytes of a quota, each way in a workspace of its own. */
-export async function rush(options: RushOptions): Promise<ReadonlyMap<Way, RushResult>> {
+export async function rush(options: RushOptions): Promise<Rush> {
   const gateway = await startGateway({ config, env: { FAIRLEAD_LOG_LEVEL: 'warn' } })
   try {
+    const keys = await Promise.all(ways.map((way) => workspace(gateway, way, options.room * options.bytes)))
     const results = new Map<Way, RushResult>()
-    for (const way of ways) results.set(way, await rushOne(gateway, way, options))
-    return results
+    for (const [i, way] of ways.entries()) {
+      const connection = wire(gateway.url, keys[i] ?? '')
+      results.set(way, await rushOne(connection, way, options))
+      connection.close()
+    }
+    return { results, findings: diagnosis.parse((await gateway.run('doctor', '--dry-run')).json).findings }
   } finally {
     await gateway.close()
   }
 }
 
-async function rushOne(gateway: TestGateway, way: Way, { callers, room, bytes }: RushOptions): Promise<RushResult> {
-  const { key } = createdKey.parse((await gateway.run('keys', 'create', '--workspace', way)).json)
-  await gateway.run('workspaces', 'set-quota', way, String(room * bytes))
-  const connection = wire(gateway.url, key)
+/** Returns its key. */
+async function workspace(gateway: TestGateway, id: string, quota: number): Promise<string> {
+  const { key } = createdKey.parse((await gateway.run('keys', 'create', '--workspace', id)).json)
+  await gateway.run('workspaces', 'set-quota', id, String(quota))
+  return key
+}
+
+async function rushOne(connection: Wire, way: Way, { callers, room, bytes }: RushOptions): Promise<RushResult> {
   const began = performance.now()
   const answers = await all(callers, () => ask(connection, way, bytes))
   const seconds = (performance.now() - began) / 1_000
@@ -72,18 +88,15 @@ async function rushOne(gateway: TestGateway, way: Way, { callers, room, bytes }:
   const refused = answers.filter(isRefusal)
   const other = answers.filter((answer) => answer?.status !== 201 && !isRefusal(answer))
   const ids = await Promise.all(accepted.map((answer) => finish(connection, way, answer, bytes)))
-  const full = await counters(gateway, way)
-  const { findings } = diagnosis.parse((await gateway.run('doctor', '--dry-run')).json)
+  const full = await counters(connection)
 
   await Promise.all(ids.map((id) => connection.send({ method: 'DELETE', path: `/api/v1/uploads/${id}` })))
-  const emptied = await counters(gateway, way)
+  const emptied = await counters(connection)
   const again = await all(room, () => ask(connection, way, bytes))
-  connection.close()
   return {
     accepted: accepted.length,
     refused: refused.length,
     other: other.map((answer) => (answer ? `${answer.status} ${answer.bytes.toString()}` : 'no answer')),
-    findings,
     full,
     emptied,
     acceptedAgain: again.filter((answer) => answer?.status === 201).length,
@@ -125,9 +138,10 @@ function isRefusal(answer: Answer | undefined): boolean {
   return name?.toLowerCase() === 'quota_exceeded' && refusal.safeParse(body).success
 }
 
-async function counters(gateway: TestGateway, workspace: string): Promise<Counters> {
-  const found = usage.parse((await gateway.run('usage', '--workspace', workspace)).json)
-  return { used: found.used_bytes, reserved: found.reserved_bytes }
+async function counters(connection: Wire): Promise<Counters> {
+  const answer = await connection.send({ method: 'GET', path: '/api/v1/usage/summary' })
+  const { used_bytes: used, reserved_bytes: reserved } = usage.parse(answer?.json()).data.storage
+  return { used, reserved }
 }
 
 const all = <T>(count: number, work: () => Promise<T>): Promise<T[]> => Promise.all(Array.from({ length: count }, work))

@@ -1,0 +1,382 @@
+import { createHash } from 'node:crypto'
+import { mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sharp from 'sharp'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { mediaInfo } from '../../plugins/media-info.ts'
+import { UploadError } from '../../src/errors.ts'
+import { BudgetError, type ByteSource, type Patch, type Properties } from '../../src/plugin.ts'
+import { pluginContract } from '../contracts/plugin.ts'
+import { runPlugin, sampleUpload, uploadContext } from '../support/plugin-harness.ts'
+
+const samples = new URL('../samples/media/', import.meta.url).pathname
+const plugin = mediaInfo()
+let directory: string
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'media-info-'))
+})
+afterAll(async () => {
+  await plugin.close?.()
+  await rm(directory, { recursive: true, force: true })
+})
+
+const typed = (contentType: string) => ({ properties: { contentType, format: null } })
+
+pluginContract('media-info for films and sounds', () => mediaInfo(), { upload: typed('video/mp4') })
+pluginContract('media-info for pictures', () => mediaInfo(), { upload: typed('image/jpeg') })
+
+const sourceOf = (content: Uint8Array): ByteSource => ({
+  size: content.length,
+  bytes: async (start, end) => content.subarray(start, end),
+  stream: async () => {
+    throw new Error('not read in order')
+  },
+  toFile: async () => {
+    throw new Error('not read as a file')
+  },
+})
+
+async function probe(content: Uint8Array | ByteSource, contentType: string, signal?: AbortSignal) {
+  const source = content instanceof Uint8Array ? sourceOf(content) : content
+  const patch: Patch | void = await plugin.beforeFinish?.(
+    source,
+    uploadContext(sampleUpload(typed(contentType)), signal),
+  )
+  return patch?.properties ?? {}
+}
+
+/** Bytes that look random and are the same in every run. */
+const noise = (seed: string, outputLength = 100_000): Buffer =>
+  createHash('shake256', { outputLength }).update(seed).digest()
+
+const none = { width: null, height: null, duration: null, codecs: null, pages: null }
+const still = (width = 64, height = 48): Partial<Properties> => ({ ...none, width, height })
+const about = (seconds: number): number => expect.closeTo(seconds, 1)
+const film = (codecs: readonly string[], size = still()) => ({ ...size, duration: about(2), codecs })
+const sound = (codec: string) => ({ ...none, duration: about(2), codecs: [codec] })
+const aac = 'mp4a.40.2'
+const avc = 'avc1.64000a'
+
+const formats: readonly (readonly [file: string, contentType: string, facts: Partial<Properties>])[] = [
+  ['still.jpg', 'image/jpeg', still()],
+  ['still.png', 'image/png', still()],
+  ['still.gif', 'image/gif', still()],
+  ['still.webp', 'image/webp', still()],
+  ['still.avif', 'image/avif', still()],
+  ['still.heic', 'image/heic', still()],
+  ['still.tiff', 'image/tiff', still()],
+  ['still.bmp', 'image/bmp', still()],
+  ['icon.ico', 'image/x-icon', still(48, 36)],
+  ['large.ico', 'image/vnd.microsoft.icon', still(256, 256)],
+  ['pages.tiff', 'image/tiff', { ...still(), pages: 3 }],
+  ['animated.gif', 'image/gif', { ...still(), pages: 8, duration: about(1.6) }],
+  ['animated.webp', 'image/webp', { ...still(), pages: 20, duration: about(2) }],
+  ['animated.avif', 'image/avif', { ...still(), pages: 20, duration: about(2) }],
+  ['end.mp4', 'video/mp4', film([avc, aac])],
+  ['start.mp4', 'application/mp4', film([avc, aac])],
+  ['rotated.mp4', 'video/mp4', film([avc, aac], still(48, 64))],
+  ['fragmented.mp4', 'video/mp4', { ...film([avc, aac]), duration: about(2.2) }],
+  ['unindexed.mp4', 'video/mp4', { ...film([avc, aac]), duration: about(2.2) }],
+  ['hevc.mp4', 'video/mp4', film(['hev1.1.6.L30.90', aac])],
+  ['film.mov', 'video/quicktime', film([avc, aac])],
+  ['film.webm', 'video/webm', film(['vp09.01.40.08.03.01.13.00.01', 'opus'])],
+  ['live.webm', 'video/webm', film(['vp8', 'vorbis'])],
+  ['film.mkv', 'video/x-matroska', film([avc, aac])],
+  ['film.avi', 'video/x-msvideo', { ...film(['fmp4', 'mp3']), duration: about(2.1) }],
+  ['mjpeg.avi', 'video/vnd.avi', film(['mjpg', 'pcm'])],
+  ['film.ts', 'video/mp2t', film([avc, aac])],
+  ['mpeg2.ts', 'video/mp2t', { ...film(['mp4v.61', 'mp3']), duration: about(2.05) }],
+  ['film.m2ts', 'video/mp2t', film([avc])],
+  ['constant.mp3', 'audio/mpeg', sound('mp3')],
+  ['variable.mp3', 'audio/mpeg', sound('mp3')],
+  ['plain.mp3', 'audio/mpeg', sound('mp3')],
+  ['sound.wav', 'audio/vnd.wave', sound('pcm-s16')],
+  ['sound.flac', 'audio/flac', sound('flac')],
+  ['streamed.flac', 'audio/x-flac', sound('flac')],
+  ['sound.ogg', 'application/ogg', sound('vorbis')],
+  ['sound.opus', 'audio/opus', sound('opus')],
+  ['sound.m4a', 'audio/x-m4a', sound(aac)],
+  ['sound.aac', 'audio/aac', sound(aac)],
+]
+
+describe('facts of every format', () => {
+  it('has a line here for each sample', async () => {
+    expect(formats.map(([file]) => file).toSorted()).toEqual((await readdir(samples)).toSorted())
+  })
+
+  it.each(formats)('%s', async (file, contentType, facts) => {
+    const { patch, reads } = await runPlugin(plugin, samples + file, typed(contentType))
+    expect(patch.properties).toEqual(facts)
+    expect(reads.calls).toBeLessThanOrEqual(3)
+  })
+
+  it('asks for other types nothing', () => {
+    for (const contentType of ['application/pdf', 'text/plain', 'application/json']) {
+      expect(plugin.accepts?.(sampleUpload(typed(contentType)))).toBe(false)
+    }
+  })
+})
+
+describe('pictures as displayed', () => {
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])('EXIF orientation %i', async (orientation) => {
+    const upright = sharp(samples + 'still.png').withMetadata({ orientation })
+    for (const format of ['jpeg', 'png', 'webp', 'tiff'] as const) {
+      const content = await upright.clone().toFormat(format).toBuffer()
+      const { width, height } = (await sharp(content).metadata()).autoOrient
+      expect({ format, ...(await probe(content, `image/${format}`)) }).toMatchObject({ format, width, height })
+    }
+    expect.assertions(4)
+  })
+
+  it('sees what sharp sees in lossless, transparent and big-endian variants', async () => {
+    const picture = sharp({ create: { width: 301, height: 17, channels: 4, background: '#f006' } })
+    const variants = [
+      await picture.clone().webp({ lossless: true }).toBuffer(),
+      await picture.clone().webp().toBuffer(),
+      await picture.clone().jpeg({ progressive: true }).withIccProfile('p3').toBuffer(),
+      await picture.clone().avif({ effort: 0 }).toBuffer(),
+      await picture.clone().tiff({ bigtiff: true }).toBuffer(),
+    ]
+    for (const content of variants) expect(await probe(content, 'image/png')).toEqual(still(301, 17))
+  })
+
+  it('turns a HEIF picture that is turned, and crops one that is cropped', async () => {
+    const property = (type: string, ...words: readonly number[]) => box(type, ...words.map(u32))
+    const heif = (...extra: readonly Buffer[]) =>
+      Buffer.concat([
+        box('ftyp', Buffer.from('heic\0\0\0\0mif1')),
+        box(
+          'meta',
+          u32(0),
+          box('pitm', u32(0), Buffer.from([0, 7])),
+          box(
+            'iprp',
+            box('ipco', property('ispe', 0, 640, 400), ...extra),
+            box('ipma', u32(0), u32(1), Buffer.from([0, 7, 1 + extra.length, 1, ...extra.map((_, i) => i + 2)])),
+          ),
+        ),
+      ])
+    expect(await probe(heif(), 'image/heic')).toEqual(still(640, 400))
+    expect(await probe(heif(box('irot', Buffer.from([3]))), 'image/heic')).toEqual(still(400, 640))
+    expect(await probe(heif(box('irot', Buffer.from([2]))), 'image/heic')).toEqual(still(640, 400))
+    const cropped = property('clap', 320, 1, 200, 1, 0, 1, 0, 1)
+    expect(await probe(heif(cropped, box('irot', Buffer.from([1]))), 'image/heif')).toEqual(still(200, 320))
+  })
+
+  it.each<[svg: string, width: number | null, height: number | null]>([
+    ['<svg width="10" height="20.4px"/>', 10, 20],
+    [
+      '<?xml version="1.0"?>\n<!-- <svg width="1"> --><!DOCTYPE svg [<!ENTITY a "b">]>\n<svg width="1in" height="3pc">',
+      96,
+      48,
+    ],
+    ['\uFEFF<s:svg xmlns:s="x" viewBox="0, 0, 300 150">', 300, 150],
+    ['<svg width="100%" height="100%" viewBox="-1 -1 24 12">', 24, 12],
+    ["<svg data-a='>' width='50' viewBox='0 0 24 12'>", 50, 25],
+    ['<svg height="50mm" width="2cm">', 76, 189],
+    ['<svg width="auto" height="1e999">', null, null],
+    ['<svg>', null, null],
+    ['<html><svg width="1" height="1"></html>', null, null],
+    [`<!DOCTYPE svg [${'<'.repeat(60_000)}`, null, null],
+    [`<svg ${'a'.repeat(60_000)}`, null, null],
+  ])('svg %#', async (svg, width, height) => {
+    expect(await probe(Buffer.from(svg), 'image/svg+xml')).toEqual({ ...none, width, height })
+  })
+
+  it('takes a bomb for what its header says', async () => {
+    const png = Buffer.concat([await readFile(samples + 'still.png')])
+    png.writeUInt32BE(50_000, 16)
+    png.writeUInt32BE(50_000, 20)
+    expect(await probe(png, 'image/png')).toEqual(still(50_000, 50_000))
+    png.writeUInt32BE(0xffff_ffff, 16)
+    expect(await probe(png, 'image/png')).toEqual(none)
+  })
+
+  it('counts two million frames of nothing', async () => {
+    const frame = Buffer.from('2c0000000001000100000202440100', 'hex')
+    const head = Buffer.from('GIF89a\x01\0\x01\0\0\0\0', 'latin1')
+    const gif = Buffer.concat([head, Buffer.alloc(2_000_000 * frame.length, frame), Buffer.from(';')])
+    expect(await probe(gif, 'image/gif')).toMatchObject({ width: 1, height: 1, pages: 2_000_000 })
+  })
+})
+
+const u32 = (value: number): Buffer => {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(value)
+  return bytes
+}
+function box(type: string, ...parts: readonly Buffer[]): Buffer {
+  const body = Buffer.concat(parts)
+  return Buffer.concat([u32(body.length + 8), Buffer.from(type, 'latin1'), body])
+}
+
+/** Reads a file by ranges and counts. */
+async function counted(path: string) {
+  const handle = await open(path)
+  const { size } = await handle.stat()
+  const reads = { bytes: 0, calls: 0 }
+  const source: ByteSource = {
+    ...sourceOf(new Uint8Array()),
+    size,
+    async bytes(start, end) {
+      const length = Math.min(end, size) - start
+      reads.calls++
+      reads.bytes += length
+      return (await handle.read(Buffer.alloc(length), 0, length, start)).buffer
+    },
+  }
+  return { source, reads, close: () => handle.close() }
+}
+
+describe('few reads', () => {
+  it('needs 3 reads of a film of 1 GiB with its index at the end', async () => {
+    const path = join(directory, 'gigabyte.mp4')
+    const content = await readFile(samples + 'end.mp4')
+    const mdat = content.indexOf('mdat') - 4
+    const moov = content.indexOf('moov') - 4
+    const hole = 2 ** 30
+    const index = Buffer.concat([content.subarray(moov), box('free', Buffer.alloc(900_000))]) // 900 kB more, as a long film has
+    index.writeUInt32BE(index.length, 0)
+    const file = await open(path, 'w')
+    await file.write(Buffer.concat([content.subarray(0, mdat), u32(hole), Buffer.from('mdat')]), 0, null, 0)
+    await file.write(index, 0, index.length, mdat + hole)
+    await file.close()
+    const { source, reads, close } = await counted(path)
+    expect(await probe(source, 'video/mp4')).toEqual(film([avc, aac]))
+    await close()
+    expect(reads.calls).toBeLessThanOrEqual(6)
+    expect(reads.bytes).toBeLessThan(2 * 1024 * 1024)
+  })
+
+  it('skips a cover of 20 MB before the sound', async () => {
+    const cover = Buffer.concat([Buffer.from('ID3\x04\0\0\x0a\0\0\0', 'latin1'), Buffer.alloc(10 * 2 ** 21)])
+    const path = join(directory, 'cover.mp3')
+    await writeFile(path, Buffer.concat([cover, await readFile(samples + 'constant.mp3')]))
+    const { source, reads, close } = await counted(path)
+    expect(await probe(source, 'audio/mpeg')).toMatchObject({ duration: expect.closeTo(2, 1) })
+    await close()
+    expect(reads).toMatchObject({ calls: 2 })
+  })
+
+  it('stops at 64 reads and at 64 MiB, and keeps what it had found', async () => {
+    const gif = await readFile(samples + 'still.gif')
+    gif.write('\x21\xfe', gif.length - 1, 'latin1') // a comment in place of the end
+    let calls = 0
+    const endless: ByteSource = {
+      ...sourceOf(gif),
+      size: 2 ** 40,
+      async bytes(start, end) {
+        calls++
+        const part = Buffer.alloc(end - start, 0xff) // a block that never ends
+        if (start === 0) gif.copy(part)
+        return part
+      },
+    }
+    expect(await probe(endless, 'image/gif')).toEqual(still())
+    expect(calls).toBeLessThanOrEqual(64)
+  })
+})
+
+describe('files that lie', () => {
+  it.each(formats)('%s cut off anywhere', async (file, contentType) => {
+    const content = await readFile(samples + file)
+    const cuts = [0, 1, 2, 7, 8, 12, 33, 100, 500, 1000, content.length / 2, content.length - 1].map(Math.floor)
+    for (const cut of cuts) expect(await probe(content.subarray(0, cut), contentType)).toHaveProperty('duration')
+  })
+
+  it.each(formats)('%s with bytes changed', async (file, contentType) => {
+    const content = await readFile(samples + file)
+    for (let round = 0; round < 20; round++) {
+      const bad = Buffer.from(content)
+      for (let i = 0; i < 1 + round; i++)
+        bad[((round + 7) * 7919 * (i + 1)) % Math.min(bad.length, 2000)] = 0xff * (i % 2)
+      expect(await probe(bad, contentType)).toHaveProperty('duration')
+    }
+  })
+
+  it('gives null for noise, under every type and behind every signature', async () => {
+    const types = new Set(formats.map(([, contentType]) => contentType))
+    for (const contentType of types) expect(await probe(noise(contentType), contentType)).toEqual(none)
+    for (const [file, contentType] of formats) {
+      const signed = Buffer.concat([(await readFile(samples + file)).subarray(0, 16), noise(file)])
+      expect(await probe(signed, contentType)).toHaveProperty('duration')
+    }
+  })
+
+  it('does not follow a box, chunk or directory that points at itself', async () => {
+    const tiff = Buffer.from('49492a0008000000010000010300010000004000000008000000', 'hex')
+    expect(await probe(tiff, 'image/tiff')).toEqual(none)
+    const boxes = Buffer.concat([box('ftyp', Buffer.from('isom')), u32(1), Buffer.from('moov'), u32(0), u32(0)])
+    expect(await probe(boxes, 'video/mp4')).toEqual(none)
+  })
+
+  it('survives boxes in boxes in boxes', async () => {
+    const depth = 100_000
+    const nested = Buffer.alloc(depth * 8)
+    for (let i = 0; i < depth; i++) {
+      nested.writeUInt32BE((depth - i) * 8, i * 8)
+      nested.write(i === 0 ? 'moov' : 'mdia', i * 8 + 4, 'latin1')
+    }
+    const content = Buffer.concat([box('ftyp', Buffer.from('isom\0\0\0\0')), nested])
+    expect(await probe(content, 'video/mp4')).toEqual(none)
+    expect(await probe(await readFile(samples + 'end.mp4'), 'video/mp4')).toEqual(film([avc, aac]))
+  })
+})
+
+describe('the store and the caller', () => {
+  it('passes on what the store throws, and works again', async () => {
+    const away: ByteSource = {
+      ...sourceOf(Buffer.alloc(1000)),
+      bytes: async () => {
+        throw new UploadError('storage_failed', 'The store is away.')
+      },
+    }
+    await expect(probe(away, 'image/png')).rejects.toMatchObject({ code: 'storage_failed' })
+    expect(await probe(await readFile(samples + 'still.png'), 'image/png')).toEqual(still())
+  })
+
+  it('takes a used-up budget for a file that asked too much', async () => {
+    const poor: ByteSource = {
+      ...sourceOf(Buffer.alloc(1000)),
+      bytes: async () => {
+        throw new BudgetError('used up')
+      },
+    }
+    expect(await probe(poor, 'video/mp4')).toEqual(none)
+  })
+
+  it('does 20 files at once, each with its own answer', async () => {
+    const answers = await Promise.all(
+      formats.slice(0, 20).map(async ([file, contentType]) => probe(await readFile(samples + file), contentType)),
+    )
+    expect(answers.map(({ width }) => width)).toEqual(formats.slice(0, 20).map(([, , { width }]) => width))
+  })
+
+  it('ends with the reason of its signal, before, while it waits and while it runs', async () => {
+    const hanging: ByteSource = { ...sourceOf(Buffer.alloc(1000)), bytes: () => new Promise(() => {}) }
+    const reason = new Error('enough')
+    await expect(probe(hanging, 'image/png', AbortSignal.abort(reason))).rejects.toBe(reason)
+    const [running, waiting] = [new AbortController(), new AbortController()]
+    const first = probe(hanging, 'image/png', running.signal)
+    const second = probe(hanging, 'image/png', waiting.signal)
+    const third = readFile(samples + 'still.png').then((content) => probe(content, 'image/png'))
+    waiting.abort(reason)
+    await expect(second).rejects.toBe(reason)
+    running.abort(reason)
+    await expect(first).rejects.toBe(reason)
+    expect(await third).toEqual(still())
+  })
+
+  it('is closed for good', async () => {
+    const closed = mediaInfo()
+    const source = sourceOf(await readFile(samples + 'still.png'))
+    const run = closed.beforeFinish?.(source, uploadContext(sampleUpload(typed('image/png'))))
+    await closed.close?.()
+    await expect(run).rejects.toThrow('closed')
+    await expect(closed.beforeFinish?.(source, uploadContext(sampleUpload(typed('image/png'))))).rejects.toThrow(
+      'closed',
+    )
+  })
+})
