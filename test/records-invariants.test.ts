@@ -37,7 +37,7 @@ interface Model {
 }
 
 const newModel = (): Model => ({
-  workspaces: workspaces.map((id) => ({ id, quota: null })),
+  workspaces: workspaces.map((id) => ({ id, quota: id === 'a' ? 100 : null })),
   uploads: [],
   ids: [],
   staged: new Map(),
@@ -190,7 +190,7 @@ const setQuota =
     return done((records) => records.setQuota(workspace?.id ?? '', bytes))
   }
 
-const forget: Plan = (model) => {
+const forget = (): Plan => (model) => {
   model.uploads = model.uploads.filter((upload) => upload.state !== 'rejected' && upload.state !== 'expired')
   return done((records) => records.forget(clock + 1, 1_000))
 }
@@ -200,7 +200,7 @@ const fold =
   () =>
     done((records) => records.foldLedger(clock + 1, limit))
 
-const recover: Plan = (model) => {
+const recover = (): Plan => (model) => {
   for (const id of model.staged.values()) {
     const upload = find(model, id)
     if (upload?.state === 'receiving' && upload.key === null) Object.assign(upload, { state: 'expired', reserved: 0 })
@@ -213,41 +213,55 @@ const which = fc.nat({ max: 1_000 })
 const size = fc.integer({ min: 0, max: 60 })
 const anySize = fc.option(size, { freq: 3 })
 const bringing = fc.constantFrom('receiving', 'processing')
+const settled = (from: readonly UploadState[], to: 'ready' | 'rejected' | 'expired') =>
+  function settling(one: number) {
+    return settle(one, from, to)
+  }
 
-const plan: fc.Arbitrary<Plan> = fc.oneof(
-  { weight: 6, arbitrary: fc.tuple(which, anySize, fc.boolean(), fc.boolean()).map((args) => create(...args)) },
-  { weight: 3, arbitrary: fc.tuple(which, fc.integer({ min: 0, max: 120 })).map((args) => reserve(...args)) },
-  { weight: 1, arbitrary: which.map(unreserve) },
-  { weight: 4, arbitrary: which.map(stage) },
-  { weight: 6, arbitrary: fc.tuple(which, size, bringing).map((args) => stored(...args)) },
-  { weight: 1, arbitrary: which.map(abandon) },
-  { weight: 3, arbitrary: which.map(confirm) },
-  { weight: 4, arbitrary: which.map((one) => settle(one, ['processing'], 'ready')) },
-  { weight: 2, arbitrary: which.map((one) => settle(one, ['receiving', 'processing'], 'rejected')) },
-  { weight: 1, arbitrary: which.map((one) => settle(one, ['pending', 'receiving'], 'expired')) },
-  { weight: 2, arbitrary: which.map(remove) },
-  {
-    weight: 2,
-    arbitrary: fc.tuple(which, fc.option(fc.nat({ max: 150 }), { freq: 4 })).map((args) => setQuota(...args)),
-  },
-  { weight: 1, arbitrary: fc.constant(forget) },
-  { weight: 1, arbitrary: fc.integer({ min: 1, max: 8 }).map(fold) },
-  { weight: 1, arbitrary: fc.constant(recover) },
+/** An operation with random arguments; fast-check shows it by its name. */
+function op<A extends unknown[]>(
+  weight: number,
+  make: (...args: A) => Plan,
+  ...args: { [K in keyof A]: fc.Arbitrary<A[K]> }
+) {
+  const arbitrary = fc.tuple<A>(...args).map((values) => ({
+    run: make(...values),
+    [fc.toStringMethod]: () => `${make.name}(${values.join(', ')})`,
+  }))
+  return { weight, arbitrary }
+}
+
+const plan = fc.oneof(
+  op(6, create, which, anySize, fc.boolean(), fc.boolean()),
+  op(3, reserve, which, fc.integer({ min: 0, max: 120 })),
+  op(1, unreserve, which),
+  op(4, stage, which),
+  op(6, stored, which, size, bringing),
+  op(1, abandon, which),
+  op(3, confirm, which),
+  op(4, settled(['processing'], 'ready'), which),
+  op(2, settled(['receiving', 'processing'], 'rejected'), which),
+  op(1, settled(['pending', 'receiving'], 'expired'), which),
+  op(2, remove, which),
+  op(2, setQuota, which, fc.option(fc.nat({ max: 150 }), { freq: 4 })),
+  op(1, forget),
+  op(1, fold, fc.integer({ min: 1, max: 8 })),
+  op(1, recover),
 )
 
 /** What is asked at once; then perhaps the process is killed, in the middle of one more operation. */
 const round = fc.record({
   together: fc.array(plan, { minLength: 1, maxLength: 5 }),
-  lost: fc.option(plan, { freq: 4 }),
+  lost: fc.oneof({ weight: 4, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: plan }),
 })
 
 const codeOf = (error: unknown): string => (error instanceof UploadError ? error.code : String(error))
 
-/** Sums over rows and ledger beside the counters, through a connection that the records know nothing of. */
-const countersOf = (path: string) => {
+/** Sums over rows and ledger beside the counters, and the staged keys, through a connection that the records know nothing of. */
+function seenFrom(path: string) {
   const db = new Database(path, { readonly: true })
   try {
-    return workspaces.map((id) => {
+    const sums = workspaces.map((id) => {
       const one = (sql: string) => db.prepare<string[], Record<string, number>>(sql).get(id)
       return {
         counters: one('select used, reserved from workspace where id = ?'),
@@ -257,6 +271,7 @@ const countersOf = (path: string) => {
         ledger: one('select total(used) as used, total(reserved) as reserved from ledger where workspace_id = ?'),
       }
     })
+    return { sums, staged: new Set(db.prepare('select object_key from object_intent').pluck().all()) }
   } finally {
     db.close()
   }
@@ -266,7 +281,10 @@ async function expectAgreement(backend: SqliteBackend, model: Model): Promise<vo
   const { records } = backend
   expect(await records.audit()).toEqual([])
   const sums = model.workspaces.map((workspace) => sumsOf(model, workspace))
-  expect(countersOf(backend.path)).toEqual(sums.map((sum) => ({ counters: sum, rows: sum, ledger: sum })))
+  expect(seenFrom(backend.path)).toEqual({
+    sums: sums.map((sum) => ({ counters: sum, rows: sum, ledger: sum })),
+    staged: new Set(model.staged.keys()),
+  })
   for (const id of model.ids) {
     const upload = find(model, id)
     const found = await records.get(id)
@@ -280,13 +298,16 @@ async function expectAgreement(backend: SqliteBackend, model: Model): Promise<vo
 
 it('counters, rows and ledger agree whatever happens, and nothing acknowledged is lost', async () => {
   const counts = { rounds: 0, steps: 0, refusals: 0, crashes: 0 }
-  const property = fc.asyncProperty(fc.array(round, { minLength: 5, maxLength: 14 }), async (rounds) => {
+  const property = fc.asyncProperty(fc.array(round, { minLength: 8, maxLength: 30 }), async (rounds) => {
     const backend = await sqliteBackend({ now: () => clock })
     const model = newModel()
     try {
-      for (const { id } of model.workspaces) await backend.records.ensureWorkspace(id)
+      for (const { id, quota } of model.workspaces) {
+        await backend.records.ensureWorkspace(id)
+        await backend.records.setQuota(id, quota)
+      }
       for (const { together, lost } of rounds) {
-        const steps = together.map((one) => one(model))
+        const steps = together.map((one) => one.run(model))
         const answers = steps.map((step) => step.ask(backend.records).then(() => 'done', codeOf))
         expect(await Promise.all(answers)).toEqual(steps.map((step) => step.expected))
         counts.rounds++
@@ -294,7 +315,7 @@ it('counters, rows and ledger agree whatever happens, and nothing acknowledged i
         counts.refusals += steps.filter((step) => step.expected !== 'done').length
         if (lost) {
           // Asked, but not yet acknowledged when the process dies: as if it had never been.
-          const asked = lost(structuredClone(model)).ask(backend.records).catch(codeOf)
+          const asked = lost.run(structuredClone(model)).ask(backend.records).catch(codeOf)
           await backend.crash()
           await asked
           counts.crashes++

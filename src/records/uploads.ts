@@ -103,6 +103,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       // A key that was given up meanwhile has a job that removes what is under it.
       if (!(yield* first(texts.takeIntent, { key: bytes.key, upload: row.id })))
         throw new UploadError('upload_state_conflict', 'The bytes have come under a key that was given up.')
+      if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])
       // Without the quota plugin nothing is held, and nothing may be asked of the quota here either.
       const held = row.reserved === 0 ? 0 : bytes.size
       yield* count(row, 'reservation', 0, held - row.reserved, true)

@@ -108,6 +108,7 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
   let gather = new Gather()
   let received = 0
   let headBytes = 0
+  /** The gather is full. Its size may change meanwhile, with the number of bodies. */
   let paused = false
   let end: End | undefined
   let waiting: Waiting | undefined
@@ -115,7 +116,6 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
   const idle = setTimeout(() => {
     if (!paused) settle('silent')
   }, options.idleTimeoutMs)
-  const full = (): boolean => gather.bytes >= Math.max(headBytes, memory.gatherBytes())
 
   function onData(chunk: Buffer): void {
     const room = limit - received
@@ -124,11 +124,18 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
     gather.add(taken)
     if (chunk.length > room) return settle('overflow')
     idle.refresh()
-    if (full()) {
+    if (gather.bytes >= Math.max(headBytes, memory.gatherBytes())) {
       paused = true
       body.pause()
     }
     wake()
+  }
+
+  function resume(): void {
+    if (!paused || end !== undefined) return
+    paused = false
+    idle.refresh()
+    body.resume()
   }
 
   const until = (ready: () => boolean): Promise<void> =>
@@ -172,6 +179,7 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
   return {
     async headBytes(count) {
       headBytes = count
+      if (gather.bytes < count) resume()
       await until(() => end !== undefined || gather.bytes >= count)
       headBytes = 0
       const [first] = gather.chunks
@@ -181,15 +189,11 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
     async drain(sink) {
       let bytes = 0
       for (;;) {
-        await until(() => end !== undefined || full())
+        await until(() => end !== undefined || paused)
         if (end === 'overflow' || (end !== undefined && gather.bytes === 0)) return { bytes, end }
         const taken = gather
         gather = new Gather()
-        if (paused && end === undefined) {
-          paused = false
-          idle.refresh()
-          body.resume()
-        }
+        resume()
         try {
           await sink(taken.chunks, taken.bytes)
         } catch (error) {

@@ -140,6 +140,8 @@ export interface Wire {
   send(bytes: string | Uint8Array): Promise<void>
   /** The next answer, `100 Continue` included; those to HEAD have no body. */
   answer(options?: { readonly head?: boolean }): Promise<Answer>
+  /** What has come and was not read as an answer. */
+  rest(): Buffer
   /** Whether the other side has ended the connection by then. */
   closed(ms?: number): Promise<boolean>
   /** Breaks the connection at once. */
@@ -206,6 +208,7 @@ export async function wireTo(url: string): Promise<Wire> {
       await until(() => received.length >= length, 'body')
       return answerOf(status, headers, take(length))
     },
+    rest: () => received,
     async closed(ms = patienceMs) {
       for (const end = Date.now() + ms; !ended && Date.now() < end;) await pause(5)
       return ended

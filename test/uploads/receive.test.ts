@@ -148,6 +148,13 @@ describe('head bytes', () => {
     expect((await collect(source)).bytes).toBe(300)
   })
 
+  it('may be asked for when more than a gather would be needed, and one is full', async () => {
+    const { source, request } = await send(head(sent.length), sent, { memory: crowded })
+    while (!request.isPaused()) await sleep(5)
+    expect(same(await source.headBytes(300_000), sent.subarray(0, 300_000))).toBe(true)
+    expect(same((await collect(source)).body, sent)).toBe(true)
+  })
+
   it('are collected from crumbs', async () => {
     const { source } = await send(head('chunked'), chunked(sent.subarray(0, 5_000), 1))
     expect(same(await source.headBytes(4_100), sent.subarray(0, 4_100))).toBe(true)
@@ -350,6 +357,16 @@ describe('the budget', () => {
       if ([1, 16, 32, 128, 1_000].includes(i)) found.push(budget.gatherBytes() / kib)
     }
     expect(found).toEqual([1024, 1024, 512, 128, 128])
+  })
+
+  it('may grow while a full gather waits', async () => {
+    const budget = gatherBudget(512 * kib)
+    budget.open()
+    const sent = randomBytes(mib)
+    const { source, request } = await send(head(sent.length), sent, { memory: budget })
+    while (!request.isPaused()) await sleep(5)
+    budget.close()
+    expect(same((await collect(source)).body, sent)).toBe(true)
   })
 
   it('gets back what every end leaves', async () => {
