@@ -1,31 +1,29 @@
 import { BudgetError, type ByteSource, type Plugin } from '../src/plugin.ts'
 import { checkedFacts } from './media-info/facts.ts'
-import { workerPool } from './media-info/pool.ts'
+import { ParserProcess } from './media-info/parser-process.ts'
 import type { Kind } from './media-info/protocol.ts'
 
-const maxReadBytes = 64 * 1024 * 1024 // of one file; enough to walk through a long animation
+const maxReadBytes = 64 * 1024 * 1024 // of one file
 const maxReadCalls = 64 // of one file, each perhaps a request to a remote store
-const hookTimeoutMs = 60_000 // with the wait for a worker and for the store
+const maxPictureBytes = 256 * 1024 * 1024 // of a file that is opened by its path, for which a remote store is copied
+const hookTimeoutMs = 60_000 // with the wait for its turn and for the store
 const idleMs = 30_000
 
 export interface MediaInfoOptions {
-  /** Milliseconds that the parser may work on one file. Waiting for a worker or for the store is not counted. @default 5_000 */
+  /** Milliseconds that the parser may work on one file. Waiting for its turn or for the store is not counted. @default 5_000 */
   readonly timeoutMs?: number
-  /** Worker threads, each of which looks at one file at a time. @default 1 */
-  readonly workers?: number
 }
 
 /**
  * Establishes the size, length, codecs and number of frames or pages of pictures, films and sounds, from their headers;
- * nothing is decoded. The parsers run in a worker thread that is stopped when a file takes too long.
+ * nothing is decoded. The parsers run in a process of their own, which is killed when a file takes too long or too much memory.
  * A file that defeats them keeps `null`; it is not refused.
  */
 export function mediaInfo(options: MediaInfoOptions = {}): Plugin {
-  const pool = workerPool({
+  const parsers = new ParserProcess({
     timeoutMs: options.timeoutMs ?? 5_000,
-    workers: options.workers ?? 1,
     idleMs,
-    workerUrl: new URL('media-info/worker.ts', import.meta.url),
+    script: new URL('media-info/worker.ts', import.meta.url),
   })
   return {
     name: 'media-info',
@@ -37,18 +35,19 @@ export function mediaInfo(options: MediaInfoOptions = {}): Plugin {
       const { contentType } = ctx.upload.properties
       const kind = kindOf(contentType)
       if (kind === undefined) return undefined
-      const { found, reason, killed } = await pool.run({
+      const { found, reason, killed } = await parsers.run({
         kind,
         size: bytes.size,
         read: capped(bytes),
+        path: () => pathOf(bytes),
         signal: ctx.signal,
       })
-      if (killed) ctx.log.warn({ contentType, size: bytes.size, reason }, 'the media parser was stopped')
+      if (killed) ctx.log.warn({ contentType, size: bytes.size, reason }, 'the media parser was killed')
       else if (reason !== undefined)
         ctx.log.debug({ contentType, size: bytes.size, reason }, 'the media parser gave up')
       return { properties: { ...checkedFacts(found) } }
     },
-    close: () => pool.close(),
+    close: () => parsers.close(),
   }
 }
 
@@ -67,4 +66,9 @@ function capped(bytes: ByteSource): (start: number, end: number) => Promise<Uint
     if (calls > maxReadCalls || !(total <= maxReadBytes)) throw new BudgetError('The file asked for too many reads.')
     return bytes.bytes(start, end)
   }
+}
+
+async function pathOf(bytes: ByteSource): Promise<string> {
+  if (bytes.size > maxPictureBytes) throw new BudgetError('The picture is too large to be opened.')
+  return bytes.toFile()
 }

@@ -10,7 +10,10 @@ const nearBlocks = 16 // a gap that still counts as reading on
  * Turns the many small reads of a parser into few large ones: whole blocks, neighbours in one range,
  * twice as many with each read that goes on where the last one ended.
  */
-export function blockReader(size: number, fetch: (start: number, end: number) => Promise<Uint8Array>): MediaFile {
+export function blockReader(
+  size: number,
+  fetch: (start: number, end: number) => Promise<Uint8Array>,
+): Omit<MediaFile, 'path'> {
   const blocks = new Map<number, Buffer>()
   const lastBlock = Math.ceil(size / blockBytes)
   let next = 0 // the block behind the last fetch

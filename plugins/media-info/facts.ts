@@ -14,6 +14,8 @@ export interface MediaFile {
   readonly size: number
   /** Bytes `start` to `end` (exclusive), cut at the file's end. */
   read(start: number, end: number): Promise<Buffer>
+  /** Path of the file on this machine; a large one is refused. */
+  path(): Promise<string>
 }
 
 /** Fills in what it finds; throws where the file makes no sense. */

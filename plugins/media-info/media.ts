@@ -1,41 +1,42 @@
 import {
+  ADTS,
   CustomSource,
+  FLAC,
   Input,
-  type InputFormat,
   type InputTrack,
-  type InputVideoTrack,
   Logging,
   LogLevel,
   MATROSKA,
+  MP3,
   MP4,
   MPEG_TS,
   OGG,
   QTFF,
+  WAVE,
   WEBM,
 } from 'mediabunny'
 import { probeAvi } from './avi.ts'
-import { findBox, wholeFile } from './boxes.ts'
 import type { Found, MediaFile } from './facts.ts'
-import { probeFlac } from './flac.ts'
-import { probeFrames } from './frames.ts'
 import { recordedSeconds } from './matroska.ts'
-import { firstPicture, isFragmented, movieSeconds } from './movie.ts'
+import { movieSeconds } from './movie.ts'
 import { isTransportStream, probeTransportStream } from './mpeg-ts.ts'
-import { probeWave } from './wave.ts'
 
 const maxTransportHead = 4 * 1024 * 1024 // bytes in which the streams of an MPEG-TS must show what they are
+const maxWalk = 16 * 1024 * 1024 // bytes of a row of frames that are counted; a longer file is estimated from them
+const xingBytes = 64 * 1024 // in which an MP3 that counts its frames says so
 const maxTracks = 16
 
 Logging.level = LogLevel.Silent
 
 // Never ALL_FORMATS: it has HLS, which fetches what a playlist names.
-const formats = [MP4, QTFF, MATROSKA, WEBM, OGG, MPEG_TS]
+const formats = [MP4, QTFF, MATROSKA, WEBM, OGG, WAVE, FLAC, MPEG_TS, MP3, ADTS]
 
-const containers = ['OggS', '\x1a\x45\xdf\xa3']
-const oldMovieBoxes = ['moov', 'mdat', 'wide', 'free', 'skip', 'pnot']
-
-function open(file: MediaFile, size: number): Input {
-  const source = new CustomSource({ getSize: () => size, read: (start, end) => file.read(start, end) })
+function open(file: MediaFile, size = file.size): Input {
+  const source = new CustomSource({
+    getSize: () => size,
+    read: (start, end) => file.read(start, end),
+    prefetchProfile: 'network', // without, a walk through a row of small frames takes mediabunny 20 times as long
+  })
   return new Input({ source, formats })
 }
 
@@ -45,15 +46,12 @@ async function codecOf(track: InputTrack): Promise<string | undefined> {
   return typeof codec === 'string' ? codec : undefined
 }
 
-async function setSize(track: InputVideoTrack, found: Found): Promise<void> {
-  Object.assign(found, { width: await track.getDisplayWidth(), height: await track.getDisplayHeight() })
-}
-
 /** Size and codecs; what one track does not tell is left out. */
 async function probeTracks(input: Input, found: Found): Promise<void> {
   const tracks = (await input.getTracks()).slice(0, maxTracks)
   for (const track of tracks) {
-    if (track.isVideoTrack() && found.width === undefined) await setSize(track, found)
+    if (!track.isVideoTrack() || found.width !== undefined) continue
+    Object.assign(found, { width: await track.getDisplayWidth(), height: await track.getDisplayHeight() })
   }
   found.codecs = []
   for (const track of tracks) {
@@ -62,52 +60,51 @@ async function probeTracks(input: Input, found: Found): Promise<void> {
   }
 }
 
-/** Seconds of an mp4 or mov by its own header, which knows of edits; undefined when it does not say. */
-async function movieHeaderSeconds(file: MediaFile): Promise<number | undefined> {
-  const moov = await findBox(file, wholeFile(file), 'moov')
-  return moov === undefined || (await isFragmented(file, moov)) ? undefined : movieSeconds(file, moov)
+/** Seconds of a row of frames without an index, each of which has a header. */
+async function countedSeconds(file: MediaFile): Promise<number> {
+  const walked = Math.min(file.size, maxWalk)
+  return ((await open(file, walked).computeDuration()) * file.size) / walked
 }
 
-async function secondsOf(file: MediaFile, input: Input, format: InputFormat): Promise<number | undefined> {
-  const isMovie = format === MP4 || format === QTFF
-  const stated = isMovie ? await movieHeaderSeconds(file) : await input.getDurationFromMetadata()
-  if (stated) return stated
-  // An Ogg is searched by jumping; a fragmented movie has an index at its end, or is walked through from fragment to fragment.
-  return isMovie || format === OGG ? input.computeDuration() : recordedSeconds(file)
+/** Without the number of its frames, mediabunny would take the first bit rate of an MP3 for the rate of all of it. */
+async function knowsItsFrames(file: MediaFile): Promise<boolean> {
+  return /Xing|Info/.test((await file.read(0, xingBytes)).toString('latin1'))
 }
 
-/** A QuickTime file from before there was a file type box, which mediabunny does not take. */
-async function probeOldMovie(file: MediaFile, found: Found): Promise<void> {
-  const moov = await findBox(file, wholeFile(file), 'moov')
-  if (!moov) throw new Error('The file has no movie header.')
-  const picture = await firstPicture(file, moov)
-  if (picture) Object.assign(found, { width: picture.width, height: picture.height })
-  const seconds = await movieSeconds(file, moov)
-  if (seconds !== undefined) found.duration = seconds
-}
-
-async function probeContainer(file: MediaFile, found: Found): Promise<void> {
-  const input = open(file, file.size)
-  await probeTracks(input, found) // first, because it reads the index of a movie in one go
-  const seconds = await secondsOf(file, input, await input.getFormat())
-  if (seconds !== undefined) found.duration = seconds
+async function secondsOf(file: MediaFile, input: Input): Promise<number | null | undefined> {
+  switch (await input.getFormat()) {
+    case MP4:
+    case QTFF:
+      return (await movieSeconds(file)) ?? input.computeDuration() // fragments have an index at the end, or are walked through
+    case OGG:
+      return input.computeDuration() // by jumping
+    case ADTS:
+      return countedSeconds(file)
+    case MP3:
+      return file.size > maxWalk || (await knowsItsFrames(file))
+        ? input.getDurationFromMetadata()
+        : countedSeconds(file)
+    case MATROSKA:
+    case WEBM:
+      return (await input.getDurationFromMetadata()) ?? recordedSeconds(file)
+    default:
+      return input.getDurationFromMetadata()
+  }
 }
 
 /** Reads what the headers of a film or sound say. */
 export async function probeMedia(file: MediaFile, found: Found): Promise<void> {
   const start = await file.read(0, 1024)
-  const kind = start.toString('latin1', 0, 4)
-  const riff = ['RIFF', 'RF64'].includes(kind) ? start.toString('latin1', 8, 12) : undefined
-  if (riff === 'AVI ') return probeAvi(file, found)
-  if (riff === 'WAVE') return probeWave(file, found)
+  if (start.toString('latin1', 0, 4) === 'RIFF' && start.toString('latin1', 8, 12) === 'AVI ') {
+    return probeAvi(file, found)
+  }
   if (isTransportStream(start)) {
     // Two views of one file: what mediabunny cannot read (MPEG-2 video) is no reason to give up.
     await probeTracks(open(file, Math.min(file.size, maxTransportHead)), found).catch(() => {})
     return probeTransportStream(file, found)
   }
-  const box = start.toString('latin1', 4, 8)
-  if (kind === 'fLaC') return probeFlac(file, found)
-  if (box === 'ftyp' || containers.includes(kind)) return probeContainer(file, found)
-  if (oldMovieBoxes.includes(box)) return probeOldMovie(file, found)
-  return probeFrames(file, found)
+  const input = open(file)
+  await probeTracks(input, found) // first, because it reads the index of a movie in one go
+  const seconds = await secondsOf(file, input)
+  if (typeof seconds === 'number') found.duration = seconds
 }

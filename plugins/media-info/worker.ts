@@ -1,49 +1,58 @@
-import { parentPort } from 'node:worker_threads'
 import { blockReader } from './block-reader.ts'
 import type { Found } from './facts.ts'
+import { endWithParent } from './guard.ts'
 import { probeImage } from './images.ts'
 import { probeMedia } from './media.ts'
-import type { FromWorker, Kind, ToWorker } from './protocol.ts'
+import type { FromProcess, Kind, ToProcess } from './protocol.ts'
+
+type Answer = Exclude<ToProcess, { type: 'probe' }>
+
+endWithParent()
 
 const probes = { image: probeImage, media: probeMedia }
-const waiting = new Map<number, { resolve(bytes: Uint8Array): void; reject(error: Error): void }>()
-let reads = 0
+const waiting = new Map<number, (answer: Answer) => void>()
+let requests = 0
 
-const port = parentPort
-if (port === null) throw new Error('This file runs in a worker.')
-const send = (message: FromWorker): void => port.postMessage(message)
+const send = (message: FromProcess): void => {
+  process.send?.(message)
+}
 
-function read(job: number, start: number, end: number): Promise<Uint8Array> {
-  const id = ++reads
-  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-  waiting.set(id, { resolve, reject })
-  send({ type: 'read', job, read: id, start, end })
-  return promise
+async function ask(message: (request: number) => FromProcess): Promise<Answer> {
+  const request = ++requests
+  const { promise, resolve } = Promise.withResolvers<Answer>()
+  waiting.set(request, resolve)
+  send(message(request))
+  const answer = await promise
+  if (answer.type === 'refused') throw new Error(answer.reason)
+  return answer
 }
 
 async function probe(job: number, kind: Kind, size: number): Promise<void> {
   const found: Found = {}
   let reason: string | undefined
+  const reader = blockReader(size, async (start, end) => {
+    const answer = await ask((request) => ({ type: 'read', job, request, start, end }))
+    return answer.type === 'bytes' ? answer.bytes : new Uint8Array()
+  })
+  const path = async () => {
+    const answer = await ask((request) => ({ type: 'path', job, request }))
+    return answer.type === 'path' ? answer.path : ''
+  }
   try {
-    await probes[kind](
-      blockReader(size, (start, end) => read(job, start, end)),
-      found,
-    )
+    await probes[kind]({ ...reader, path }, found)
   } catch (error) {
     reason = String(error)
   }
   send({ type: 'found', job, found, reason })
 }
 
-port.on('message', (message: ToWorker) => {
+process.on('message', (message: ToProcess) => {
   if (message.type === 'probe') {
     void probe(message.job, message.kind, message.size)
     return
   }
-  const answer = waiting.get(message.read)
-  waiting.delete(message.read)
-  if (message.type === 'bytes') answer?.resolve(message.bytes)
-  else answer?.reject(new Error(message.reason))
+  waiting.get(message.request)?.(message)
+  waiting.delete(message.request)
 })
 
 send({ type: 'ready' })

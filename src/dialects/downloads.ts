@@ -143,7 +143,9 @@ async function stream(ctx: Ctx, catalog: Catalog, upload: Upload, range: ByteRan
 /** Past Koa's own sending: when the store fails on the way, the connection must break, not look finished. */
 async function pour(ctx: Ctx, bytes: Readable): Promise<void> {
   ctx.respond = false
-  await pipeline(bytes, ctx.res)
+  // Gone while the store was asked: a pipeline into a response that is closed already leaves the bytes open.
+  if (ctx.res.destroyed) bytes.destroy()
+  else await pipeline(bytes, ctx.res)
 }
 
 async function sendParts(ctx: Ctx, catalog: Catalog, upload: Upload, ranges: readonly ByteRange[]): Promise<void> {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import cors from '@koa/cors'
 import { Router } from '@koa/router'
 import Koa from 'koa'
@@ -231,19 +231,11 @@ function answerClientError(
   socket: NodeJS.WritableStream & { destroyed?: boolean },
 ): void {
   if (!socket.writable || socket.destroyed) return
-  const [status, title] =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? [431, 'Request header fields too large']
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? [408, 'Request timeout']
-        : [400, 'Bad request']
-  const body = JSON.stringify({
-    type: 'BAD_REQUEST',
-    title,
-    status,
-    detail: 'The request could not be read as HTTP.',
-    errorCode: 'BAD_REQUEST',
-  })
+  const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
+  const title = STATUS_CODES[status] ?? ''
+  const name = title.toUpperCase().replaceAll(' ', '_')
+  const detail = 'The request could not be read as HTTP.'
+  const body = JSON.stringify({ type: name, title, status, detail, errorCode: name })
   const head = [
     `HTTP/1.1 ${status} ${title}`,
     'Content-Type: application/problem+json; charset=utf-8',

@@ -1,7 +1,9 @@
+import { type ErrorCode, UploadError } from '../errors.ts'
 import type { PluginLog } from '../plugin.ts'
 import type { ObjectStore } from '../uploads/object-store.ts'
 import type { Finding, Records } from '../uploads/records.ts'
 import type { UploadService } from '../uploads/service.ts'
+import type { Upload } from '../uploads/upload.ts'
 
 /** Rows or objects of one step. */
 const stepSize = 500
@@ -99,12 +101,25 @@ export function startSweep(
   let timer: NodeJS.Timeout | undefined
   let round: Promise<void> | undefined
 
+  /** Whether the upload is overdue no more. */
+  async function expire(upload: Upload): Promise<boolean> {
+    try {
+      await service.expire(upload)
+      return true
+    } catch (error) {
+      // It was confirmed or deleted in the meantime.
+      if (error instanceof UploadError && raced.has(error.code)) return true
+      log.error({ err: error, uploadId: upload.id }, 'an overdue upload could not be ended')
+      return false
+    }
+  }
+
   async function sweep(): Promise<void> {
     for (let left = true; left && !stopped.signal.aborted;) {
       const overdue = await records.overdue(stepSize)
-      // One that was confirmed or deleted in the meantime is not overdue any more.
-      await Promise.allSettled(overdue.map((upload) => service.expire(upload)))
-      left = overdue.length === stepSize
+      const ended = await Promise.all(overdue.map(expire))
+      // Those that cannot be ended would come again and again.
+      left = overdue.length === stepSize && ended.includes(true)
       if (overdue.length > 0) deps.wakeJobs()
     }
     while ((await records.forget(Date.now() - deps.keepEndedMs, stepSize)) === stepSize) await pause()
@@ -135,5 +150,7 @@ export function startSweep(
     },
   }
 }
+
+const raced: ReadonlySet<ErrorCode> = new Set(['not_found', 'upload_state_conflict'])
 
 const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

@@ -22,20 +22,39 @@ export interface Worker {
   stop(): Promise<void>
 }
 
-/** Runs the outbox: claims rows, tries each with backoff, gives up loudly. Every job may run more than once. */
+/**
+ * Runs the outbox: claims rows, tries each with backoff, gives up loudly. Every job may run more than once. One that takes its time
+ * keeps one place of several, and holds up no other.
+ */
 export function startWorker(records: Records, handlers: JobHandlers, log: PluginLog): Worker {
   const stopped = new AbortController()
+  const running = new Set<Promise<void>>()
   let timer: NodeJS.Timeout | undefined
-  let round: Promise<void> | undefined
+  let looking: Promise<void> | undefined
   let again = false
+  /** The last look has filled every place: there may be more to do. */
+  let more = false
 
-  async function work(): Promise<void> {
+  async function claim(): Promise<void> {
     do {
       again = false
-      const claimed = await records.claim(parallelJobs, leaseMs)
-      await Promise.all(claimed.map(runOne))
-      if (claimed.length === parallelJobs) again = true
+      const places = parallelJobs - running.size
+      more = places === 0
+      if (more) return
+      const claimed = await records.claim(places, leaseMs)
+      more = claimed.length === places
+      for (const job of claimed) start(job)
     } while (again && !stopped.signal.aborted)
+  }
+
+  function start(job: Job): void {
+    const one = runOne(job)
+      .catch((error: unknown) => log.error({ job: job.number, err: error }, 'the end of a job could not be written'))
+      .finally(() => {
+        running.delete(one)
+        if (more) look()
+      })
+    running.add(one)
   }
 
   async function runOne(job: Job): Promise<void> {
@@ -68,15 +87,15 @@ export function startWorker(records: Records, handlers: JobHandlers, log: Plugin
 
   function look(): void {
     if (stopped.signal.aborted) return
-    if (round) {
+    if (looking) {
       again = true
       return
     }
     clearTimeout(timer)
-    round = work()
+    looking = claim()
       .catch((error: unknown) => log.error({ err: error }, 'the job worker could not work'))
       .finally(() => {
-        round = undefined
+        looking = undefined
         if (!stopped.signal.aborted) timer = setTimeout(look, pollMs)
       })
   }
@@ -87,7 +106,8 @@ export function startWorker(records: Records, handlers: JobHandlers, log: Plugin
     async stop() {
       stopped.abort()
       clearTimeout(timer)
-      await round
+      await looking
+      await Promise.all(running)
     },
   }
 }

@@ -2,6 +2,7 @@ import { createWriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { BudgetError, type ByteSource } from '../plugin.ts'
 import type { ObjectStore } from '../uploads/object-store.ts'
@@ -13,7 +14,7 @@ const rangeBudgetCalls = 4_096
 
 export interface StoredBytes {
   readonly source: ByteSource
-  /** Removes what `toFile` made. */
+  /** Ends what `stream` has opened, and removes what `toFile` made. */
   dispose(): Promise<void>
 }
 
@@ -21,7 +22,23 @@ export interface StoredBytes {
 export function storedBytes(store: ObjectStore, key: string, size: number, signal: AbortSignal): StoredBytes {
   let bytesLeft = rangeBudgetBytes
   let callsLeft = rangeBudgetCalls
+  const streams = new Set<Readable>()
+  let copy: Promise<string> | undefined
   let folder: string | undefined
+
+  async function stream(): Promise<Readable> {
+    const opened = await store.read(key, undefined, signal)
+    streams.add(opened)
+    return opened
+  }
+
+  async function copyToFile(): Promise<string> {
+    folder = await mkdtemp(join(tmpdir(), 'fairlead-'))
+    const path = join(folder, 'object')
+    await pipeline(await stream(), createWriteStream(path, { mode: 0o600 }), { signal })
+    return path
+  }
+
   return {
     source: {
       size,
@@ -32,16 +49,15 @@ export function storedBytes(store: ObjectStore, key: string, size: number, signa
         if (bytesLeft < 0 || --callsLeft < 0) throw new BudgetError('This hook has read as much as it may.')
         return store.bytes(key, { start, end: stop }, signal)
       },
-      stream: () => store.read(key, undefined, signal),
+      stream,
       async toFile() {
         if (store.path) return store.path(key)
-        folder ??= await mkdtemp(join(tmpdir(), 'fairlead-'))
-        const path = join(folder, 'object')
-        await pipeline(await store.read(key, undefined, signal), createWriteStream(path, { mode: 0o600 }), { signal })
-        return path
+        return (copy ??= copyToFile())
       },
     },
     async dispose() {
+      for (const opened of streams) opened.destroy()
+      await copy?.catch(() => {})
       if (folder !== undefined) await rm(folder, { recursive: true, force: true })
     },
   }

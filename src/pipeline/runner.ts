@@ -3,7 +3,7 @@ import type { Awaitable, Patch, Plugin, PluginContext, PluginLog, Upload, Upload
 import type { ObjectStore } from '../uploads/object-store.ts'
 import { type HookOptions, merge, mergePatches, type Pipeline } from '../uploads/pipeline.ts'
 import { storedBytes } from './bytes.ts'
-import { tapLine } from './taps.ts'
+import { type NamedTap, tapLine } from './taps.ts'
 
 /** Milliseconds that one hook may take, when its plugin says nothing. */
 const hookTimeoutMs = 10_000
@@ -21,6 +21,10 @@ export interface RunnerOptions {
   readonly store: ObjectStore
   readonly log: PluginLog
 }
+
+const wants = (plugin: Plugin, upload: Upload): boolean => plugin.accepts?.(upload) ?? true
+
+const reserveNothing = () => Promise.reject(new UploadError('internal', 'The upload is finished.'))
 
 /** Runs the plugins of an installation. */
 export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunner {
@@ -61,28 +65,40 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
     })
   }
 
-  const wants = (plugin: Plugin, upload: Upload): boolean => plugin.accepts?.(upload) ?? true
-
-  /** Runs one hook of each plugin after another, each seeing what the ones before have found. */
+  /** Runs one hook of each plugin that has it after another, each seeing what the ones before have found. */
   async function each(
     upload: Upload,
-    hook: string,
+    hook: 'inspect' | 'beforeFinish',
     options: HookOptions,
     call: (plugin: Plugin, ctx: UploadContext) => Awaitable<Patch | void> | undefined,
   ): Promise<Patch> {
+    const facts = { workspaceId: upload.workspaceId, upload }
     let known = upload
     let found: Patch = {}
     for (const plugin of plugins) {
-      if (!wants(plugin, known)) continue
-      const patch = await run(plugin, hook, options.signal, (ctx) => call(plugin, uploadContext(ctx, known, options)), {
-        workspaceId: upload.workspaceId,
-        upload,
-      })
+      if (!plugin[hook]) continue
+      const runHook = (ctx: PluginContext) =>
+        wants(plugin, known) ? call(plugin, uploadContext(ctx, known, options)) : undefined
+      const patch = await run(plugin, hook, options.signal, runHook, facts)
       if (!patch) continue
       known = merge(known, patch)
       found = mergePatches(found, patch)
     }
     return found
+  }
+
+  function jobsOf(hook: 'afterFinish' | 'afterTerminate', upload: Upload): readonly string[] {
+    const wanting = plugins.filter((plugin) => {
+      if (!plugin[hook]) return false
+      try {
+        return wants(plugin, upload)
+      } catch (error) {
+        // The change of the upload does not depend on it, and a job that fails is at least seen.
+        log.error({ plugin: plugin.name, hook, uploadId: upload.id, err: error }, 'a plugin failed')
+        return true
+      }
+    })
+    return wanting.map((plugin) => plugin.name)
   }
 
   return {
@@ -109,12 +125,19 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
       ),
 
     taps(upload, options) {
-      const found = plugins.flatMap((plugin) => {
-        if (!plugin.tap || !wants(plugin, upload)) return []
-        const base = pluginContext(upload.workspaceId, log, lazyAbort(options.signal))
-        const tap = plugin.tap(uploadContext(base, upload, options))
+      const found = plugins.flatMap((plugin): NamedTap[] => {
+        if (!plugin.tap) return []
+        const controller = lazyAbort(options.signal)
         const fail = (error: unknown) => failed(plugin, 'tap', error, { workspaceId: upload.workspaceId, upload })
-        return tap ? [{ tap, failed: fail }] : []
+        try {
+          const ctx = uploadContext(pluginContext(upload.workspaceId, log, controller), upload, options)
+          const tap = wants(plugin, upload) ? plugin.tap(ctx) : undefined
+          const inTime = <T>(answer: Promise<T>) => within(answer, plugin.timeoutMs ?? hookTimeoutMs, controller)
+          return tap ? [{ tap, failed: fail, inTime }] : []
+        } catch (error) {
+          fail(error)
+          return []
+        }
       })
       return found.length > 0 ? tapLine(found) : undefined
     },
@@ -130,19 +153,18 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
         }
       }),
 
-    afterFinish: (upload) => plugins.filter((p) => p.afterFinish && wants(p, upload)).map((p) => p.name),
-    afterTerminate: (upload) => plugins.filter((p) => p.afterTerminate && wants(p, upload)).map((p) => p.name),
+    afterFinish: (upload) => jobsOf('afterFinish', upload),
+    afterTerminate: (upload) => jobsOf('afterTerminate', upload),
 
     async after(hook, name, upload) {
       const plugin = plugins.find((one) => one.name === name)
       if (!plugin) return
-      const reserve = () => Promise.reject(new UploadError('internal', 'The upload is finished.'))
       await run(
         plugin,
         hook,
         undefined,
         async (base) => {
-          const ctx = uploadContext(base, upload, { reserve })
+          const ctx = uploadContext(base, upload, { reserve: reserveNothing })
           if (hook === 'afterTerminate') return plugin.afterTerminate?.(ctx)
           const bytes = storedBytes(store, upload.objectKey ?? '', upload.size ?? 0, ctx.signal)
           try {
@@ -221,7 +243,7 @@ function uploadContext(base: PluginContext, upload: Upload, options: Pick<HookOp
     workspaceId: base.workspaceId,
     upload,
     reserve: options.reserve,
-    reject: base.reject,
+    reject: (code, message, facts) => base.reject(code, message, facts),
     get signal() {
       return base.signal
     },

@@ -5,6 +5,8 @@ export interface NamedTap {
   readonly tap: Tap
   /** Turns an error of the tap into what the pipeline throws, or into nothing when the plugin is to be skipped. */
   failed(error: unknown): void
+  /** The same promise, but no longer than the plugin may take. */
+  inTime<T>(answer: Promise<T>): Promise<T>
 }
 
 /** Every tap sees every chunk, in order. A tap that failed and is to be skipped sees no more. */
@@ -16,7 +18,7 @@ export function tapLine(taps: readonly NamedTap[]): TapLine {
     for (let i = at; i < chunks.length; i++) {
       const chunk = chunks[i]
       const pending = chunk && one.tap.write(chunk)
-      if (pending) return pending.then(() => feed(one, chunks, i + 1))
+      if (pending) return one.inTime(pending).then(() => feed(one, chunks, i + 1))
     }
     return undefined
   }
@@ -26,31 +28,43 @@ export function tapLine(taps: readonly NamedTap[]): TapLine {
     one.failed(error)
   }
 
+  function write(one: NamedTap, chunks: readonly Uint8Array[]): Promise<void> | undefined {
+    try {
+      return feed(one, chunks)?.catch((error: unknown) => drop(one, error))
+    } catch (error) {
+      // Not thrown here: other taps may be busy, and somebody must hear how they end.
+      return Promise.reject(error).catch((reason: unknown) => drop(one, reason))
+    }
+  }
+
   return {
     write(chunks) {
-      const waits: Promise<void>[] = []
-      for (const one of live)
-        try {
-          const pending = feed(one, chunks)
-          if (pending) waits.push(pending.catch((error: unknown) => drop(one, error)))
-        } catch (error) {
-          drop(one, error)
-        }
-      return waits.length === 0 ? undefined : Promise.all(waits).then(() => {})
+      const waits = [...live].flatMap((one) => write(one, chunks) ?? [])
+      return waits.length === 0 ? undefined : all(waits)
     },
     async end() {
       let patch: Patch = {}
       for (const one of live)
         try {
-          patch = mergePatches(patch, await one.tap.end())
+          const found = one.tap.end()
+          patch = mergePatches(patch, found instanceof Promise ? await one.inTime(found) : found)
         } catch (error) {
-          one.failed(error)
+          drop(one, error)
         }
       return patch
     },
     abort() {
-      for (const one of live) one.tap.abort?.()
+      for (const { tap } of live)
+        try {
+          tap.abort?.()
+        } catch {
+          // The upload has ended already, for a reason that counts more.
+        }
       live.clear()
     },
   }
+}
+
+async function all(waits: readonly Promise<void>[]): Promise<void> {
+  await Promise.all(waits)
 }

@@ -1,7 +1,7 @@
 import { type Kysely, sql } from 'kysely'
 import type { ListFilter, Page } from '../uploads/records.ts'
 import { first, type Operation, type Query, query, rows } from './query.ts'
-import { firstId, idBytes, lastId, toUpload } from './rows.ts'
+import { firstId, idBytes, idText, lastId, toUpload } from './rows.ts'
 import type { Schema, UploadTable } from './schema.ts'
 import type { Selectable } from 'kysely'
 
@@ -23,6 +23,8 @@ interface Values {
   projects: string
   typeFrom: string
   typeTo: string
+  /** Rows that are looked at. */
+  window: number
   limit: number
 }
 
@@ -72,13 +74,13 @@ export function listOperations(db: Kysely<Schema>) {
       edge: query<Values>()((p) =>
         ids(p)
           .limit(1)
-          .offset(windowRows - 1),
+          .offset(sql<number>`${p.window} - 1`),
       ),
       page: query<Values>()((p) => {
         let page = db
           .selectFrom('upload')
           .selectAll()
-          .where('id', 'in', ids(p).limit(windowRows))
+          .where('id', 'in', ids(p).limit(p.window))
           .orderBy('id', 'desc')
           .limit(p.limit)
         if (filter.states) page = page.where(sql<boolean>`state in (select value from json_each(${p.states}))`)
@@ -97,7 +99,7 @@ export function listOperations(db: Kysely<Schema>) {
   }
 
   return {
-    /** At most one window's rows, and where to go on; `undefined`: there is no more. */
+    /** At most one window's rows, and where to go on. */
     *step(filter: ListFilter, before: string | undefined): Operation<Page> {
       const { page, edge } = textsFor(filter)
       const values = listValues(filter, before)
@@ -108,15 +110,17 @@ export function listOperations(db: Kysely<Schema>) {
         return { uploads, next: uploads.at(-1)?.id ?? null }
       }
       const last = yield* first(edge, values)
-      return { uploads: found, next: last ? toUploadId(last.id) : null }
+      return { uploads: found, next: last ? idText(last.id) : null }
     },
     windowsPerPage,
   }
 }
 
-const toUploadId = (id: Uint8Array): string => {
-  const hex = Buffer.from(id).toString('hex')
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+/** Whether every filter is in the index that leads: then each row of the window is one of the page. */
+function isIndexed({ states, category, projectId, contentType, onlyProjects }: ListFilter): boolean {
+  if (contentType !== undefined || onlyProjects !== undefined) return false
+  const leading = [projectId, states, category].filter((part) => part !== undefined)
+  return leading.length === 0 || (leading.length === 1 && (states === undefined || states.length === 1))
 }
 
 function listValues(filter: ListFilter, before: string | undefined): Values {
@@ -132,6 +136,7 @@ function listValues(filter: ListFilter, before: string | undefined): Values {
     projects: JSON.stringify(filter.onlyProjects ?? []),
     typeFrom,
     typeTo,
+    window: isIndexed(filter) ? filter.limit + 1 : windowRows,
     limit: filter.limit + 1,
   }
 }

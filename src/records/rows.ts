@@ -6,7 +6,7 @@ import type { Schema, UploadTable } from './schema.ts'
 
 /** Ids are 16 bytes in the tables and text everywhere else; this is the one place that knows. */
 export const idBytes = (id: string): Uint8Array => parse(id)
-const idText = (bytes: Uint8Array): string => stringify(bytes)
+export const idText = (bytes: Uint8Array): string => stringify(bytes)
 
 /** The least and the greatest id, as bounds. */
 export const firstId = new Uint8Array(16)

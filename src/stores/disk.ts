@@ -255,12 +255,9 @@ async function stat(key: string, path: string): Promise<StoredObject | undefined
   return found?.isFile() ? { key, size: found.size, modifiedAt: Math.floor(found.mtimeMs) } : undefined
 }
 
+/** Syncs even when the file was gone: whoever removed it may have been interrupted before that. */
 async function removeFile(path: string, sync: DirectorySync): Promise<void> {
-  try {
-    await unlink(path)
-  } catch (error) {
-    return ignoreMissing(error)
-  }
+  await unlink(path).catch(ignoreMissing)
   await sync(dirname(path))
 }
 

@@ -95,7 +95,8 @@ export async function ingest(deps: IngestDependencies, body: Body, options: Inge
   } catch (error) {
     source.stop()
     taps?.abort()
-    await writer.abort()
+    // A store that cannot clean up is no answer to the client; what it leaves goes when it is next started.
+    await writer.abort().catch(() => {})
     throw error
   }
 }

@@ -1,6 +1,9 @@
 import type { Readable } from 'node:stream'
 
-/** Bytes `start` (inclusive) to `end` (exclusive). */
+/**
+ * Bytes `start` (inclusive) to `end` (exclusive), at least one; anything else is refused with a RangeError. What lies beyond the object's
+ * end is left out.
+ */
 export interface ByteRange {
   readonly start: number
   readonly end: number
@@ -22,12 +25,16 @@ export interface ObjectWriter {
   write(chunks: readonly Uint8Array[]): Promise<void>
   /** Resolves when the object is readable under its key and survives a power loss. */
   finish(): Promise<void>
-  /** Leaves nothing behind. May be called at any time, also during a `write`; does nothing after `finish` has returned. */
+  /**
+   * Leaves nothing behind. May be called at any time, also during a `write` or `finish`, and must be called when one of them failed;
+   * does nothing after `finish` has returned.
+   */
   abort(): Promise<void>
 }
 
 /**
- * Where the bytes are. Keys are ours: `xx/` and up to 80 of `[a-z0-9.-]`; anything else is refused with a TypeError.
+ * Where the bytes are. Keys are ours: two hexadecimal digits, `/`, a letter or digit and up to 79 of `[a-z0-9.-]`; anything else is refused
+ * with a TypeError.
  * Every method may fail with `storage_failed`, which has a `retryAfter` when the store is away, full or too slow.
  */
 export interface ObjectStore {
@@ -36,7 +43,8 @@ export interface ObjectStore {
   /** Starts an object; nothing is done in the store before the first byte or `finish`. */
   write(key: string): ObjectWriter
   /**
-   * The object's bytes, in order. The caller destroys the stream when it wants no more.
+   * The object's bytes, in order. The caller destroys the stream when it wants no more. A failure on the way destroys it with its error,
+   * and so does the signal.
    *
    * @throws {UploadError} `not_found` when there is no such object.
    */
@@ -44,7 +52,7 @@ export interface ObjectStore {
   /** A small range at once, cut at the object's end. @throws {UploadError} `not_found`. */
   bytes(key: string, range: ByteRange, signal?: AbortSignal): Promise<Uint8Array>
   stat(key: string): Promise<StoredObject | undefined>
-  /** Removes the object; one that is not there counts as removed. */
+  /** Removes the object, also in the face of a power loss; one that is not there counts as removed. */
   remove(key: string): Promise<void>
   /** Every finished object, in no order. */
   list(signal?: AbortSignal): AsyncIterable<StoredObject>

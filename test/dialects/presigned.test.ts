@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ErrorCode } from '../../src/errors.ts'
-import { dialectContract, expectError } from '../contracts/dialect.ts'
+import { dialectContract, refusalOf } from '../contracts/dialect.ts'
 import {
   addKeys,
   type Answer,
@@ -10,6 +10,7 @@ import {
   chunked,
   type Client,
   clientOf,
+  command,
   configText,
   eventually,
   md5,
@@ -104,21 +105,20 @@ const viewOf = (answer: Answer): View => {
   expect({ status: answer.status, body: answer.bytes.toString() }).toMatchObject({ status: 200 })
   return answer.json<{ data: View }>().data
 }
-const refused = (answer: Answer, status: number, code: ErrorCode): void => expectError(answer, shape, status, code)
+const refusal = (answer: Answer): string => refusalOf(answer, shape)
 
-/** 422 with one entry for each fault, at these places. */
-function faulty(answer: Answer, ...places: readonly (readonly (string | number)[])[]): void {
+/** The places of all faults that a 422 lists, such as `body.filename`, in the order of the alphabet. */
+function faultsOf(answer: Answer): string[] {
   expect({ status: answer.status, body: answer.bytes.toString() }).toMatchObject({ status: 422 })
-  const { detail, ...rest } = answer.json<{ detail: readonly { loc: unknown; msg: unknown; type: unknown }[] }>()
+  const { detail, ...rest } = answer.json<{ detail: readonly { loc: readonly string[] }[] }>()
   expect(rest).toEqual({})
-  const byPlace = (one: unknown, other: unknown): number => JSON.stringify(one).localeCompare(JSON.stringify(other))
-  expect(detail.map(({ loc }) => loc).toSorted(byPlace)).toEqual(places.toSorted(byPlace))
   for (const fault of detail)
     expect(fault).toEqual({
       loc: fault.loc,
       msg: expect.stringMatching(/\S/),
       type: expect.stringMatching(/^[a-z_]+$/),
     })
+  return detail.map(({ loc }) => loc.join('.')).toSorted()
 }
 
 let gateway: TestGateway
@@ -273,7 +273,7 @@ describe('create', () => {
     ['that is null', null],
     ['that is a list', ['a']],
   ])('refuses a name %s', async (_what, filename) => {
-    faulty(await ours.create({ filename }), ['body', 'filename'])
+    expect(faultsOf(await ours.create({ filename }))).toEqual(['body.filename'])
   })
 
   it.each([
@@ -293,7 +293,7 @@ describe('create', () => {
     ['metadata that is a list', { metadata: ['a'] }, 'metadata'],
     ['metadata that is text', { metadata: 'a' }, 'metadata'],
   ])('refuses %s', async (_what, body, place) => {
-    faulty(await ours.create(body), ['body', place])
+    expect(faultsOf(await ours.create(body))).toEqual([`body.${place}`])
   })
 
   it.each([
@@ -307,64 +307,67 @@ describe('create', () => {
     ['with stray bits', `md5:${'A'.repeat(21)}B==`],
     ['empty', ''],
   ])('refuses a checksum %s', async (_what, checksum) => {
-    faulty(await ours.create({ checksum }), ['body', 'checksum'])
+    expect(faultsOf(await ours.create({ checksum }))).toEqual(['body.checksum'])
   })
 
   it('takes 4 KiB of metadata and not a byte more', async () => {
     const frame = Buffer.byteLength(JSON.stringify({ key: '' }))
     const full = { key: 'é'.repeat((4_096 - frame) / 2) + 'e'.repeat((4_096 - frame) % 2) }
     expect((await ours.made({ metadata: full })).upload.metadata).toEqual(full)
-    faulty(await ours.create({ metadata: { key: `${full.key}!` } }), ['body', 'metadata'])
+    expect(faultsOf(await ours.create({ metadata: { key: `${full.key}!` } }))).toEqual(['body.metadata'])
   })
 
   it('takes only text in metadata', async () => {
     const metadata = { good: 'x', number: 1, nothing: null, nested: {} }
-    faulty(
-      await ours.create({ metadata }),
-      ['body', 'metadata', 'number'],
-      ['body', 'metadata', 'nothing'],
-      ['body', 'metadata', 'nested'],
-    )
+    expect(faultsOf(await ours.create({ metadata }))).toEqual([
+      'body.metadata.nested',
+      'body.metadata.nothing',
+      'body.metadata.number',
+    ])
   })
 
   it('tells every fault at once', async () => {
-    faulty(await ours.call('POST', base, { json: {} }), ['body', 'filename'], ['body', 'category'])
-    faulty(
-      await ours.call('POST', base, {
-        json: {
-          filename: 'a/b',
-          category: 'nothing',
-          content_type: 'x',
-          size_bytes: -1,
-          checksum: 'crc32:0',
-          context_type: 'alone',
-          metadata: [],
-        },
-      }),
-      ['body', 'filename'],
-      ['body', 'category'],
-      ['body', 'content_type'],
-      ['body', 'size_bytes'],
-      ['body', 'checksum'],
-      ['body', 'context_id'],
-      ['body', 'metadata'],
-    )
-    faulty(
-      await ours.call('POST', base, { json: { category: 'other', context_id: 'alone' } }),
-      ['body', 'filename'],
-      ['body', 'context_id'],
-    )
+    expect(faultsOf(await ours.call('POST', base, { json: {} }))).toEqual(['body.category', 'body.filename'])
+    expect(
+      faultsOf(
+        await ours.call('POST', base, {
+          json: {
+            filename: 'a/b',
+            category: 'nothing',
+            content_type: 'x',
+            size_bytes: -1,
+            checksum: 'crc32:0',
+            context_type: 'alone',
+            metadata: [],
+          },
+        }),
+      ),
+    ).toEqual([
+      'body.category',
+      'body.checksum',
+      'body.content_type',
+      'body.context_id',
+      'body.filename',
+      'body.metadata',
+      'body.size_bytes',
+    ])
+    expect(faultsOf(await ours.call('POST', base, { json: { category: 'other', context_id: 'alone' } }))).toEqual([
+      'body.context_id',
+      'body.filename',
+    ])
   })
 
   it.each([['null'], ['[]'], ['"text"'], ['1']])('refuses %s as a body', async (body) => {
-    faulty(await ours.call('POST', base, { body, headers: { 'Content-Type': 'application/json' } }), ['body'])
+    expect(faultsOf(await ours.call('POST', base, { body, headers: { 'Content-Type': 'application/json' } }))).toEqual([
+      'body',
+    ])
   })
 
   it.each(['{', '', '{"filename":', "{'filename': 'a'}", 'NaN', Buffer.from([0x22, 0xff, 0x22])])(
     'refuses what is no JSON: %j',
     async (body) => {
       const answer = await ours.call('POST', base, { body, headers: { 'Content-Type': 'application/json' } })
-      refused(answer, 400, 'invalid_json')
+      expect(refusal(answer)).toBe('400 invalid_json')
     },
   )
 
@@ -372,7 +375,9 @@ describe('create', () => {
     'takes no %s',
     async (type) => {
       const body = JSON.stringify({ filename: 'a', category: 'other' })
-      refused(await ours.call('POST', base, { body, headers: { 'Content-Type': type } }), 415, 'unsupported_media_type')
+      expect(refusal(await ours.call('POST', base, { body, headers: { 'Content-Type': type } }))).toBe(
+        '415 unsupported_media_type',
+      )
     },
   )
 
@@ -382,24 +387,24 @@ describe('create', () => {
   })
 
   it('refuses a declared size beyond the limit, and takes the limit itself', async () => {
-    refused(await ours.create({ size_bytes: maxFileSize + 1 }), 413, 'file_too_large')
+    expect(refusal(await ours.create({ size_bytes: maxFileSize + 1 }))).toBe('413 file_too_large')
     expect((await ours.made({ size_bytes: maxFileSize })).upload.size_bytes).toBe(maxFileSize)
   })
 
   it('refuses a declared size beyond what quota, use and reservations leave', async () => {
     const id = randomUUID()
     const small = await newWorkspace(gateway, id)
-    expect((await gateway.run('workspaces', 'set-quota', id, '1000')).code).toBe(0)
+    await command(gateway, 'workspaces', 'set-quota', id, '1000')
     const first = await small.made({ size_bytes: 300 })
     await small.put(first, randomBytes(300))
     expect((await small.confirm(first.upload.id)).status).toBe(200)
     const second = await small.made({ size_bytes: 500 })
     const third = await small.create({ size_bytes: 201 })
-    refused(third, 413, 'quota_exceeded')
+    expect(refusal(third)).toBe('413 quota_exceeded')
     expect(third.json()).toMatchObject({ bytes_left: 200 })
     await small.call('DELETE', `${base}/${second.upload.id}`)
     await small.made({ size_bytes: 700 })
-    refused(await small.create({ size_bytes: 1 }), 413, 'quota_exceeded')
+    expect(refusal(await small.create({ size_bytes: 1 }))).toBe('413 quota_exceeded')
     expect((await small.usage()).storage).toEqual({
       used_bytes: 300,
       reserved_bytes: 700,
@@ -408,6 +413,12 @@ describe('create', () => {
     })
   })
 })
+
+const changed = (change: (url: URL, search: URLSearchParams) => void) => (from: string) => {
+  const url = new URL(from)
+  change(url, url.searchParams)
+  return url.href
+}
 
 describe('PUT to the upload URL', () => {
   it('takes the bytes, which are confirmed then', async () => {
@@ -489,23 +500,23 @@ describe('PUT to the upload URL', () => {
   }
   const less = small.subarray(1)
   const more = Buffer.concat([small, Buffer.from('!')])
-  const other = Buffer.from('exactly other bytes')
+  const wrong = Buffer.from('exactly other bytes')
   const plain = { headers: { 'Content-Type': 'text/plain' } }
 
   it.each<[string, Ask['body'], Ask, number, ErrorCode]>([
     ['fewer bytes', less, plain, 422, 'size_mismatch'],
     ['more bytes', more, plain, 422, 'size_mismatch'],
     ['no bytes', '', plain, 422, 'size_mismatch'],
-    ['other bytes', other, plain, 422, 'checksum_mismatch'],
+    ['other bytes', wrong, plain, 422, 'checksum_mismatch'],
     ['another Content-Type', small, { headers: { 'Content-Type': 'text/html' } }, 403, 'signature_invalid'],
     ['no Content-Type', small, { headers: {} }, 403, 'signature_invalid'],
   ])('refuses %s, keeps nothing, and works afterwards', async (_what, body, over, status, code) => {
     const made = await ours.made(declared)
     const files = await storedFiles(gateway)
-    refused(await ours.put(made, body, over), status, code)
+    expect(refusal(await ours.put(made, body, over))).toBe(`${status} ${code}`)
     expect(await ours.view(made.upload.id)).toMatchObject({ status: 'pending', received_bytes: 0 })
     await eventually(async () => expect((await storedFiles(gateway)).toSorted()).toEqual(files.toSorted()))
-    refused(await ours.confirm(made.upload.id), 409, 'upload_not_received')
+    expect(refusal(await ours.confirm(made.upload.id))).toBe('409 upload_not_received')
     expect((await ours.put(made, small)).status).toBe(200)
     expect(viewOf(await ours.confirm(made.upload.id)).status).toBe('confirmed')
   })
@@ -516,14 +527,14 @@ describe('PUT to the upload URL', () => {
   ])('refuses %s bytes in chunks', async (_what, bytes) => {
     const made = await ours.made(declared)
     const parts = [bytes.subarray(0, 5), bytes.subarray(5)]
-    refused(await ours.put(made, chunked(parts), plain), 422, 'size_mismatch')
+    expect(refusal(await ours.put(made, chunked(parts), plain))).toBe('422 size_mismatch')
     expect(await ours.view(made.upload.id)).toMatchObject({ status: 'pending', received_bytes: 0 })
     expect((await ours.put(made, small)).status).toBe(200)
   })
 
   it('refuses a wrong MD5', async () => {
     const made = await ours.made({ checksum: `md5:${md5(small)}` })
-    refused(await ours.put(made, other), 422, 'checksum_mismatch')
+    expect(refusal(await ours.put(made, wrong))).toBe('422 checksum_mismatch')
     expect((await ours.put(made, small)).status).toBe(200)
   })
 
@@ -535,29 +546,28 @@ describe('PUT to the upload URL', () => {
   it('takes the declared Content-Type with its parameters', async () => {
     const made = await ours.made({ content_type: 'audio/webm;codecs=opus' })
     expect(made.upload_headers).toEqual({ 'Content-Type': 'audio/webm;codecs=opus' })
-    refused(await ours.put(made, small, { headers: { 'Content-Type': 'audio/ogg' } }), 403, 'signature_invalid')
+    expect(refusal(await ours.put(made, small, { headers: { 'Content-Type': 'audio/ogg' } }))).toBe(
+      '403 signature_invalid',
+    )
     expect((await ours.put(made, small)).status).toBe(200)
   })
 
   it('refuses more than the limit where no size was declared', async () => {
     const made = await ours.made()
-    refused(await ours.put(made, randomBytes(maxFileSize + 1)), 413, 'file_too_large')
-    refused(await ours.put(made, chunked([randomBytes(maxFileSize), randomBytes(1)])), 413, 'file_too_large')
+    expect(refusal(await ours.put(made, randomBytes(maxFileSize + 1)))).toBe('413 file_too_large')
+    expect(refusal(await ours.put(made, chunked([randomBytes(maxFileSize), randomBytes(1)])))).toBe(
+      '413 file_too_large',
+    )
     expect((await ours.put(made, randomBytes(maxFileSize))).status).toBe(200)
   })
 
   it('asks for no credentials, and none replace the signature', async () => {
     const made = await ours.made()
     const { origin, pathname } = new URL(made.upload_url)
-    refused(await ours.call('PUT', origin + pathname, { body: 'x' }), 403, 'signature_invalid')
+    expect(refusal(await ours.call('PUT', origin + pathname, { body: 'x' }))).toBe('403 signature_invalid')
     expect((await ours.put(made, 'x', { key: 'op_live_wrong' })).status).toBe(200)
   })
 
-  const changed = (change: (url: URL, search: URLSearchParams) => void) => (from: string) => {
-    const url = new URL(from)
-    change(url, url.searchParams)
-    return url.href
-  }
   /** Each parameter in every way in which it can be wrong. */
   const tampered: readonly (readonly [what: string, change: (url: string) => string])[] = [
     ['another id', changed((url) => (url.pathname = `/presigned/upload/${randomUUID()}`))],
@@ -577,7 +587,7 @@ describe('PUT to the upload URL', () => {
   ]
   it.each(tampered)('refuses a URL with %s', async (_what, change) => {
     const made = await ours.made()
-    refused(await ours.put({ ...made, upload_url: change(made.upload_url) }, 'x'), 403, 'signature_invalid')
+    expect(refusal(await ours.put({ ...made, upload_url: change(made.upload_url) }, 'x'))).toBe('403 signature_invalid')
     expect(await ours.view(made.upload.id)).toMatchObject({ received_bytes: 0 })
     expect((await ours.put(made, 'x')).status).toBe(200)
   })
@@ -587,31 +597,31 @@ describe('PUT to the upload URL', () => {
     const signature = new URL(made.upload_url).searchParams.get('signature') ?? ''
     expect(signature.length).toBeGreaterThanOrEqual(43)
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
-    const others = [...signature].flatMap((letter, at) => {
+    const others = signature.split('').map((letter, at) => {
       const next = alphabet[(alphabet.indexOf(letter) + 1) % alphabet.length]
-      return [signature.slice(0, at) + next + signature.slice(at + 1)]
+      return signature.slice(0, at) + next + signature.slice(at + 1)
     })
     for (const other of others) {
       const url = made.upload_url.replace(signature, other)
-      refused(await ours.put({ ...made, upload_url: url }, 'x'), 403, 'signature_invalid')
+      expect(refusal(await ours.put({ ...made, upload_url: url }, 'x'))).toBe('403 signature_invalid')
     }
   })
 
   it('refuses the URL of another upload and the proof of a download', async () => {
     const [one, two] = [await ours.made(), await ours.made()]
     const mixed = one.upload_url.replace(one.upload.id, two.upload.id)
-    refused(await ours.put({ ...one, upload_url: mixed }, 'x'), 403, 'signature_invalid')
+    expect(refusal(await ours.put({ ...one, upload_url: mixed }, 'x'))).toBe('403 signature_invalid')
     await ours.put(one, 'x')
     const { download_url: download } = viewOf(await ours.confirm(one.upload.id))
     const proof = new URL(download ?? '').search
     const url = `${gateway.url}/presigned/upload/${two.upload.id}${proof}`
-    refused(await ours.put({ ...one, upload_url: url }, 'x'), 403, 'signature_invalid')
+    expect(refusal(await ours.put({ ...one, upload_url: url }, 'x'))).toBe('403 signature_invalid')
   })
 
   it.each(['GET', 'POST', 'DELETE', 'PATCH'])('is signed for PUT, not for %s', async (method) => {
     const made = await ours.made()
     const answer = await ours.call(method, made.upload_url)
-    refused(answer, 405, 'method_not_allowed')
+    expect(refusal(answer)).toBe('405 method_not_allowed')
     expect(answer.headers.get('allow')?.split(', ')).toContain('PUT')
   })
 
@@ -630,7 +640,7 @@ describe('PUT to the upload URL', () => {
   it('keeps the good bytes when a repetition is refused', async () => {
     const made = await ours.made({ size_bytes: 4 })
     await ours.put(made, 'good')
-    refused(await ours.put(made, 'worse'), 422, 'size_mismatch')
+    expect(refusal(await ours.put(made, 'worse'))).toBe('422 size_mismatch')
     const { download_url: url } = viewOf(await ours.confirm(made.upload.id))
     expect((await ours.call('GET', url ?? '')).bytes.toString()).toBe('good')
   })
@@ -647,7 +657,7 @@ describe('PUT to the upload URL', () => {
     const made = await ours.made({ size_bytes: 4 })
     await ours.put(made, 'good')
     const confirmed = viewOf(await ours.confirm(made.upload.id))
-    refused(await ours.put(made, 'evil'), 409, 'upload_state_conflict')
+    expect(refusal(await ours.put(made, 'evil'))).toBe('409 upload_state_conflict')
     expect((await ours.call('GET', confirmed.download_url ?? '')).bytes.toString()).toBe('good')
     expect((await ours.view(made.upload.id)).updated_at).toBe(confirmed.updated_at)
   })
@@ -661,21 +671,21 @@ describe('PUT to the upload URL', () => {
     await pause(50)
     const { download_url: url } = viewOf(await ours.confirm(made.upload.id))
     await wire.send('il')
-    refused(await wire.answer(), 409, 'upload_state_conflict')
+    expect(refusal(await wire.answer())).toBe('409 upload_state_conflict')
     wire.cut()
     expect((await ours.call('GET', url ?? '')).bytes.toString()).toBe('good')
   })
 })
 
-describe('confirm', () => {
-  async function stored(body: object = {}, bytes: Ask['body'] = 'bytes'): Promise<Created> {
-    const made = await ours.made(body)
-    expect((await ours.put(made, bytes)).status).toBe(200)
-    return made
-  }
+async function withBytes(body: object = {}, bytes: Ask['body'] = 'bytes'): Promise<Created> {
+  const made = await ours.made(body)
+  expect((await ours.put(made, bytes)).status).toBe(200)
+  return made
+}
 
+describe('confirm', () => {
   it.each(['', '/confirm'])('at …/{id}%s', async (suffix) => {
-    const { upload } = await stored()
+    const { upload } = await withBytes()
     const answer = await ours.call('POST', `${base}/${upload.id}${suffix}`)
     expect(viewOf(answer)).toMatchObject({ id: upload.id, status: 'confirmed' })
     expect(answer.json<{ meta: Meta }>().meta).toEqual({
@@ -691,7 +701,7 @@ describe('confirm', () => {
     ['what it does not know', { json: { status: 'rejected', id: 'x' } }],
     ['null', { json: { context_type: null, context_id: null } }],
   ])('takes %s', async (_what, ask) => {
-    const { upload } = await stored({ context_type: 'album', context_id: '7' })
+    const { upload } = await withBytes({ context_type: 'album', context_id: '7' })
     expect(viewOf(await ours.confirm(upload.id, ask))).toMatchObject({
       status: 'confirmed',
       context_type: 'album',
@@ -700,18 +710,18 @@ describe('confirm', () => {
   })
 
   it('takes a context', async () => {
-    const { upload } = await stored()
+    const { upload } = await withBytes()
     const json = { context_type: 'message', context_id: '42' }
     expect(viewOf(await ours.confirm(upload.id, { json }))).toMatchObject(json)
     expect(await ours.view(upload.id)).toMatchObject(json)
   })
 
   it('refuses half a context, another media type and broken JSON, and stays pending', async () => {
-    const { upload } = await stored()
-    faulty(await ours.confirm(upload.id, { json: { context_type: 'x' } }), ['body', 'context_id'])
-    refused(await ours.confirm(upload.id, { body: '{}' }), 415, 'unsupported_media_type')
+    const { upload } = await withBytes()
+    expect(faultsOf(await ours.confirm(upload.id, { json: { context_type: 'x' } }))).toEqual(['body.context_id'])
+    expect(refusal(await ours.confirm(upload.id, { body: '{}' }))).toBe('415 unsupported_media_type')
     const broken = { body: '{', headers: { 'Content-Type': 'application/json' } }
-    refused(await ours.confirm(upload.id, broken), 400, 'invalid_json')
+    expect(refusal(await ours.confirm(upload.id, broken))).toBe('400 invalid_json')
     expect((await ours.view(upload.id)).status).toBe('pending')
   })
 
@@ -733,12 +743,12 @@ describe('confirm', () => {
 
   it('before the bytes, or while they come: 409, and nothing is lost', async () => {
     const made = await ours.made({ size_bytes: 4 })
-    refused(await ours.confirm(made.upload.id), 409, 'upload_not_received')
+    expect(refusal(await ours.confirm(made.upload.id))).toBe('409 upload_not_received')
     const { pathname, search } = new URL(made.upload_url)
     const wire = await wireTo(gateway.url)
     await wire.send(`${requestHead('PUT', pathname + search, { 'Content-Length': 4 })}by`)
     await pause(50)
-    refused(await ours.confirm(made.upload.id), 409, 'upload_not_received')
+    expect(refusal(await ours.confirm(made.upload.id))).toBe('409 upload_not_received')
     expect((await ours.view(made.upload.id)).status).toBe('pending')
     await wire.send('te')
     expect((await wire.answer()).status).toBe(200)
@@ -747,9 +757,9 @@ describe('confirm', () => {
   })
 
   it.each(['nonsense', '00000000-0000-0000-0000-000000000000', '%00', '%E0%A4%A'])('of %s is 404', async (id) => {
-    refused(await ours.confirm(id), 404, 'not_found')
-    refused(await ours.call('GET', `${base}/${id}`), 404, 'not_found')
-    refused(await ours.call('DELETE', `${base}/${id}`), 404, 'not_found')
+    expect(refusal(await ours.confirm(id))).toBe('404 not_found')
+    expect(refusal(await ours.call('GET', `${base}/${id}`))).toBe('404 not_found')
+    expect(refusal(await ours.call('DELETE', `${base}/${id}`))).toBe('404 not_found')
   })
 })
 
@@ -770,9 +780,9 @@ describe('DELETE', () => {
     const { storage, uploads } = await mine.usage()
     expect(storage).toMatchObject({ used_bytes: 0, reserved_bytes: 0 })
     expect(uploads).toMatchObject({ total: 0, confirmed: 0 })
-    refused(await mine.call('DELETE', `${base}/${made.upload.id}`), 404, 'not_found')
-    refused(await mine.call('GET', `${base}/${made.upload.id}`), 404, 'not_found')
-    refused(await mine.confirm(made.upload.id), 404, 'not_found')
+    expect(refusal(await mine.call('DELETE', `${base}/${made.upload.id}`))).toBe('404 not_found')
+    expect(refusal(await mine.call('GET', `${base}/${made.upload.id}`))).toBe('404 not_found')
+    expect(refusal(await mine.confirm(made.upload.id))).toBe('404 not_found')
     expect((await mine.call('GET', url ?? '', { key: null })).status).toBe(404)
     expect((await mine.put(made, 'x')).status).toBe(403)
     await eventually(async () => expect((await storedFiles(gateway)).toSorted()).toEqual(files.toSorted()))
@@ -796,7 +806,7 @@ describe('DELETE', () => {
     await wire.send(randomBytes(100_000))
     await pause(50)
     expect((await mine.call('DELETE', `${base}/${made.upload.id}`)).status).toBe(200)
-    refused(await wire.answer(), 404, 'not_found')
+    expect(refusal(await wire.answer())).toBe('404 not_found')
     expect(await wire.closed()).toBe(true)
     await eventually(async () => {
       expect((await storedFiles(gateway)).toSorted()).toEqual(files.toSorted())
@@ -807,7 +817,7 @@ describe('DELETE', () => {
   it('twice at once works once', async () => {
     const made = await ours.made()
     const answers = await Promise.all([1, 2, 3].map(() => ours.call('DELETE', `${base}/${made.upload.id}`)))
-    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 404, 404])
+    expect(answers.map(({ status }) => String(status)).toSorted()).toEqual(['200', '404', '404'])
   })
 })
 
@@ -910,16 +920,15 @@ describe('the list', () => {
     ['created_after=yesterday', 'created_after'],
     ['created_after=2026-02-30T00:00:00Z', 'created_after'],
   ])('refuses %s', async (query, place) => {
-    faulty(await ours.call('GET', `${base}?${query}`), ['query', place])
+    expect(faultsOf(await ours.call('GET', `${base}?${query}`))).toEqual([`query.${place}`])
   })
 
   it('tells every fault of a query at once', async () => {
-    faulty(
-      await ours.call('GET', `${base}?limit=0&status=x&cursor=x`),
-      ['query', 'limit'],
-      ['query', 'status'],
-      ['query', 'cursor'],
-    )
+    expect(faultsOf(await ours.call('GET', `${base}?limit=0&status=x&cursor=x`))).toEqual([
+      'query.cursor',
+      'query.limit',
+      'query.status',
+    ])
   })
 
   it('is limited to the key’s projects', async () => {
@@ -937,7 +946,7 @@ describe('the list', () => {
     expect((await all.list()).ids).toEqual([hidden, visible])
     expect((await limited.list()).ids).toEqual([visible])
     expect((await limited.list(`?project_id=${mine}`)).ids).toEqual([visible])
-    refused(await limited.call('GET', `${base}?project_id=${other}`), 403, 'project_forbidden')
+    expect(refusal(await limited.call('GET', `${base}?project_id=${other}`))).toBe('403 project_forbidden')
   })
 })
 
@@ -1008,7 +1017,7 @@ describe('an installation with rules', () => {
   afterAll(() => strict.close())
 
   it('knows the configured categories only', async () => {
-    faulty(await mine.create({ category: 'document' }), ['body', 'category'])
+    expect(faultsOf(await mine.create({ category: 'document' }))).toEqual(['body.category'])
   })
 
   it.each<[string, object, number, ErrorCode]>([
@@ -1017,7 +1026,7 @@ describe('an installation with rules', () => {
     ['another type', { filename: 'a.png', content_type: 'text/html' }, 415, 'file_type_not_allowed'],
     ['more bytes', { filename: 'a.png', size_bytes: 50_001 }, 413, 'file_too_large'],
   ])('refuses %s than the category allows at the creation', async (_what, body, status, code) => {
-    refused(await mine.create({ category: 'image', ...body }), status, code)
+    expect(refusal(await mine.create({ category: 'image', ...body }))).toBe(`${status} ${code}`)
   })
 
   it.each<[string, string, object, number, ErrorCode]>([
@@ -1035,7 +1044,7 @@ describe('an installation with rules', () => {
     async (_what, file, over, status, code) => {
       const files = await storedFiles(strict)
       const made = await mine.made({ filename: 'a.png', category: 'image', ...over })
-      refused(await mine.put(made, await readFile(samplePath({ file }))), status, code)
+      expect(refusal(await mine.put(made, await readFile(samplePath({ file }))))).toBe(`${status} ${code}`)
       expect(await mine.view(made.upload.id)).toMatchObject({ status: 'pending', received_bytes: 0 })
       await eventually(async () => expect((await storedFiles(strict)).toSorted()).toEqual(files.toSorted()))
       expect((await mine.put(made, await readFile(samplePath({ file: 'picture.png' })))).status).toBe(200)
@@ -1050,8 +1059,8 @@ describe('an installation with rules', () => {
     const made = await mine.made({ filename: 'a.png', category: 'image' })
     const png = await readFile(samplePath({ file: 'picture.png' }))
     const tooMuch = Buffer.concat([png, Buffer.alloc(50_001 - png.length)])
-    refused(await mine.put(made, tooMuch), 413, 'file_too_large')
-    refused(await mine.put(made, chunked([tooMuch])), 413, 'file_too_large')
+    expect(refusal(await mine.put(made, tooMuch))).toBe('413 file_too_large')
+    expect(refusal(await mine.put(made, chunked([tooMuch])))).toBe('413 file_too_large')
     expect((await mine.put(made, tooMuch.subarray(1))).status).not.toBe(413)
   })
 
@@ -1063,10 +1072,10 @@ describe('an installation with rules', () => {
     const files = await storedFiles(strict)
     const made = await mine.made()
     expect((await mine.put(made, body)).status).toBe(200)
-    refused(await mine.confirm(made.upload.id), status, code)
+    expect(refusal(await mine.confirm(made.upload.id))).toBe(`${status} ${code}`)
     expect(await mine.view(made.upload.id)).toMatchObject({ status: 'rejected', download_url: null })
-    refused(await mine.confirm(made.upload.id), status, code)
-    refused(await mine.put(made, 'good'), 409, 'upload_state_conflict')
+    expect(refusal(await mine.confirm(made.upload.id))).toBe(`${status} ${code}`)
+    expect(refusal(await mine.put(made, 'good'))).toBe('409 upload_state_conflict')
     expect((await mine.usage()).storage).toEqual(storage)
     expect((await mine.list('?status=rejected')).ids).toContain(made.upload.id)
     await eventually(async () => expect((await storedFiles(strict)).toSorted()).toEqual(files.toSorted()))
@@ -1113,10 +1122,10 @@ describe('an upload URL', () => {
     const sent = await mine.made({ size_bytes: 4 })
     expect((await mine.put(sent, 'sent')).status).toBe(200)
     // A body that would be refused anyway, so that no look of these can succeed.
-    await eventually(async () => refused(await mine.put(made, 'long'), 410, 'upload_expired'))
+    await eventually(async () => expect(refusal(await mine.put(made, 'long'))).toBe('410 upload_expired'))
     await eventually(async () => expect((await mine.view(made.upload.id)).status).toBe('expired'))
-    refused(await mine.put(made, 'one'), 410, 'upload_expired')
-    refused(await mine.confirm(made.upload.id), 410, 'upload_expired')
+    expect(refusal(await mine.put(made, 'one'))).toBe('410 upload_expired')
+    expect(refusal(await mine.confirm(made.upload.id))).toBe('410 upload_expired')
     expect((await mine.list('?status=expired')).ids).toEqual([made.upload.id])
     expect((await mine.usage()).storage.reserved_bytes).toBe(4)
     // What was sent in time can still be confirmed.

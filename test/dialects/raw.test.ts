@@ -1,8 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { ErrorCode } from '../../src/errors.ts'
-import { dialectContract, expectError } from '../contracts/dialect.ts'
+import { dialectContract, refusalOf } from '../contracts/dialect.ts'
 import {
   addKeys,
   type Answer,
@@ -10,6 +9,7 @@ import {
   chunked,
   type Client,
   clientOf,
+  command,
   configText,
   eventually,
   requestHead,
@@ -118,7 +118,7 @@ async function leavesNothing(act: () => Promise<void>): Promise<void> {
   })
 }
 
-const refused = (answer: Answer, status: number, code: ErrorCode): void => expectError(answer, shape, status, code)
+const refusal = (answer: Answer): string => refusalOf(answer, shape)
 
 describe('POST /v1/uploads', () => {
   it('makes an asset of exactly these bytes', async () => {
@@ -205,7 +205,7 @@ describe('POST /v1/uploads', () => {
       const wire = await wireTo(gateway.url)
       const auth = { Authorization: `Bearer ${gateway.key}`, 'x-file-name': 'a.txt' }
       await wire.send(requestHead('POST', '/v1/uploads', { ...auth, ...headers }) + body)
-      refused(await wire.answer(), 400, 'empty_body')
+      expect(refusal(await wire.answer())).toBe('400 empty_body')
       wire.cut()
     })
   })
@@ -215,31 +215,31 @@ describe('POST /v1/uploads', () => {
       const wire = await wireTo(gateway.url)
       const headers = { Authorization: `Bearer ${gateway.key}`, 'x-file-name': 'a', 'Content-Length': maxFileSize + 1 }
       await wire.send(requestHead('POST', '/v1/uploads', headers))
-      refused(await wire.answer(), 413, 'file_too_large')
+      expect(refusal(await wire.answer())).toBe('413 file_too_large')
       expect(await wire.closed()).toBe(true)
     })
   })
 
   it('cuts a chunked body off at the limit and keeps nothing', async () => {
     await leavesNothing(async () => {
-      refused(await upload(chunked([randomBytes(maxFileSize), randomBytes(1)])), 413, 'file_too_large')
+      expect(refusal(await upload(chunked([randomBytes(maxFileSize), randomBytes(1)])))).toBe('413 file_too_large')
     })
   })
 
   it('refuses a content coding, which nobody here would undo', async () => {
     await leavesNothing(async () => {
-      refused(await upload('gzipped', 'a.txt', { 'Content-Encoding': 'gzip' }), 415, 'unsupported_media_type')
+      expect(refusal(await upload('gzipped', 'a.txt', { 'Content-Encoding': 'gzip' }))).toBe(
+        '415 unsupported_media_type',
+      )
     })
   })
 })
 
 describe('x-file-name', () => {
-  const utf8 = (name: string): string => Buffer.from(name).toString('latin1')
-
   it.each([
     ['plain', 'report 2026.txt', 'report 2026.txt'],
     ['percent-encoded', 'Gr%C3%BC%C3%9Fe%20%E2%82%AC.txt', 'Grüße €.txt'],
-    ['UTF-8 as it is', utf8('Grüße 日本.txt'), 'Grüße 日本.txt'],
+    ['UTF-8 as it is', Buffer.from('Grüße 日本.txt').toString('latin1'), 'Grüße 日本.txt'],
     ['a percent sign that encodes nothing', '100%.txt', '100%.txt'],
     ['an escape of what is no UTF-8', '%FF.txt', '%FF.txt'],
     ['a path', '/etc/passwd', 'passwd'],
@@ -279,7 +279,7 @@ describe('x-file-name', () => {
   ])('refuses %s', async (_what, header) => {
     await leavesNothing(async () => {
       const headers = header === undefined ? {} : { 'x-file-name': header }
-      refused(await call('POST', '/v1/uploads', { headers, body: 'x' }), 400, 'validation_failed')
+      expect(refusal(await call('POST', '/v1/uploads', { headers, body: 'x' }))).toBe('400 validation_failed')
     })
   })
 })
@@ -298,7 +298,7 @@ describe('assets', () => {
   it('are no assets before their bytes have come', async () => {
     const created = await call('POST', '/api/v1/uploads', { json: { filename: 'a.txt', category: 'document' } })
     const { id } = created.json<{ data: { upload: { id: string } } }>().data.upload
-    refused(await call('GET', `/v1/assets/${id}`), 404, 'not_found')
+    expect(refusal(await call('GET', `/v1/assets/${id}`))).toBe('404 not_found')
   })
 
   it('are deleted with 204, then 404; bytes and charge go', async () => {
@@ -309,39 +309,40 @@ describe('assets', () => {
     expect(answer.status).toBe(204)
     expect(answer.bytes).toHaveLength(0)
     expect((await usage()).storage).toEqual(before.storage)
-    for (const method of ['GET', 'DELETE']) refused(await call(method, `/v1/assets/${asset.assetId}`), 404, 'not_found')
+    for (const method of ['GET', 'DELETE'])
+      expect(refusal(await call(method, `/v1/assets/${asset.assetId}`))).toBe('404 not_found')
     expect((await call('GET', asset.fileUrl, { key: null })).status).toBe(404)
     await eventually(async () => expect((await storedFiles(gateway)).toSorted()).toEqual(files.toSorted()))
   })
 
   it.each(['nonsense', '00000000-0000-0000-0000-000000000000', '%00', '..%2F..'])('%s is none', async (id) => {
-    refused(await call('GET', `/v1/assets/${id}`), 404, 'not_found')
+    expect(refusal(await call('GET', `/v1/assets/${id}`))).toBe('404 not_found')
   })
 })
 
-describe('projects', () => {
-  const assets = (project: string): string => `/v1/projects/${project}/assets`
-  interface Page {
-    readonly data: readonly Asset[]
-    readonly meta: { readonly nextPageCursor: string | null }
-  }
-  const page = async (project: string, query = ''): Promise<Page> => {
-    const answer = await call('GET', assets(project) + query)
-    expect(answer.status).toBe(200)
-    return answer.json<Page>()
-  }
-  const idsOf = ({ data }: Page): string[] => data.map((asset) => asset.assetId)
+const assets = (project: string): string => `/v1/projects/${project}/assets`
+interface Page {
+  readonly data: readonly Asset[]
+  readonly meta: { readonly nextPageCursor: string | null }
+}
+const page = async (project: string, query = ''): Promise<Page> => {
+  const answer = await call('GET', assets(project) + query)
+  expect(answer.status).toBe(200)
+  return answer.json<Page>()
+}
+const idsOf = ({ data }: Page): string[] => data.map((asset) => asset.assetId)
 
+describe('projects', () => {
   it('hold what was uploaded with x-project-id until it is unbound', async () => {
     const project = randomUUID()
     const { assetId } = await made('x', 'a.txt', { 'x-project-id': project })
     expect(idsOf(await page(project))).toEqual([assetId])
-    refused(await call('DELETE', `/v1/assets/${assetId}`), 409, 'asset_referenced')
+    expect(refusal(await call('DELETE', `/v1/assets/${assetId}`))).toBe('409 asset_referenced')
     const presigned = await call('DELETE', `/api/v1/uploads/${assetId}`)
     expect(presigned.status).toBe(409)
     expect(presigned.json()).toMatchObject({ error_code: 'asset_referenced' })
     expect((await call('DELETE', `${assets(project)}/${assetId}`)).status).toBe(204)
-    refused(await call('DELETE', `${assets(project)}/${assetId}`), 404, 'not_found')
+    expect(refusal(await call('DELETE', `${assets(project)}/${assetId}`))).toBe('404 not_found')
     expect(idsOf(await page(project))).toEqual([])
     expect((await call('DELETE', `/v1/assets/${assetId}`)).status).toBe(204)
   })
@@ -354,12 +355,16 @@ describe('projects', () => {
 
   it.each(['project-1', '123', `${randomUUID()}0`, '{x}'])('refuse the id %s, which is no UUID', async (project) => {
     await leavesNothing(async () => {
-      refused(await upload('x', 'a.txt', { 'x-project-id': project }), 400, 'validation_failed')
+      expect(refusal(await upload('x', 'a.txt', { 'x-project-id': project }))).toBe('400 validation_failed')
     })
     const { assetId } = await made('x')
-    refused(await call('GET', assets(encodeURIComponent(project))), 400, 'validation_failed')
-    refused(await call('POST', assets(encodeURIComponent(project)), { json: { assetId } }), 400, 'validation_failed')
-    refused(await call('DELETE', `${assets(encodeURIComponent(project))}/${assetId}`), 400, 'validation_failed')
+    expect(refusal(await call('GET', assets(encodeURIComponent(project))))).toBe('400 validation_failed')
+    expect(refusal(await call('POST', assets(encodeURIComponent(project)), { json: { assetId } }))).toBe(
+      '400 validation_failed',
+    )
+    expect(refusal(await call('DELETE', `${assets(encodeURIComponent(project))}/${assetId}`))).toBe(
+      '400 validation_failed',
+    )
   })
 
   it('bind an asset, once however often it is asked, and several projects one asset', async () => {
@@ -375,7 +380,7 @@ describe('projects', () => {
     }
     expect(idsOf(await page(one))).toEqual([asset.assetId])
     expect((await call('DELETE', `${assets(one)}/${asset.assetId}`)).status).toBe(204)
-    refused(await call('DELETE', `/v1/assets/${asset.assetId}`), 409, 'asset_referenced')
+    expect(refusal(await call('DELETE', `/v1/assets/${asset.assetId}`))).toBe('409 asset_referenced')
     expect((await call('DELETE', `${assets(two)}/${asset.assetId}`)).status).toBe(204)
     expect((await call('DELETE', `/v1/assets/${asset.assetId}`)).status).toBe(204)
   })
@@ -386,7 +391,7 @@ describe('projects', () => {
     ['a number', { assetId: 1 }],
     ['a list', []],
   ])('refuse to bind %s', async (_what, json) => {
-    refused(await call('POST', assets(randomUUID()), { json }), 400, 'validation_failed')
+    expect(refusal(await call('POST', assets(randomUUID()), { json }))).toBe('400 validation_failed')
   })
 
   it('refuse to bind what is not there, or what another workspace owns', async () => {
@@ -394,8 +399,8 @@ describe('projects', () => {
     const { assetId } = await made('x')
     const never = await call('POST', assets(randomUUID()), { json: { assetId: randomUUID() } })
     const theirs = await call('POST', assets(randomUUID()), { json: { assetId }, key: foreign })
-    refused(never, 404, 'not_found')
-    refused(theirs, 404, 'not_found')
+    expect(refusal(never)).toBe('404 not_found')
+    expect(refusal(theirs)).toBe('404 not_found')
     expect(theirs.bytes).toEqual(never.bytes)
   })
 
@@ -405,7 +410,7 @@ describe('projects', () => {
     const { assetId } = await made('x', 'a.txt', { 'x-project-id': project })
     const theirs = await call('GET', assets(project), { key: foreign })
     expect(theirs.json<Page>().data).toEqual([])
-    refused(await call('DELETE', `${assets(project)}/${assetId}`, { key: foreign }), 404, 'not_found')
+    expect(refusal(await call('DELETE', `${assets(project)}/${assetId}`, { key: foreign }))).toBe('404 not_found')
     expect(idsOf(await page(project))).toEqual([assetId])
   })
 
@@ -420,7 +425,7 @@ describe('projects', () => {
       await call('POST', assets(other), { json: { assetId }, key: limited }),
       await call('DELETE', `${assets(other)}/${assetId}`, { key: limited }),
     ])
-      refused(answer, 403, 'project_forbidden')
+      expect(refusal(answer)).toBe('403 project_forbidden')
     const allowed = { ...headers, 'x-project-id': mine }
     expect((await call('POST', '/v1/uploads', { headers: allowed, body: 'x', key: limited })).status).toBe(201)
   })
@@ -451,7 +456,7 @@ describe('projects', () => {
   it.each(['pageSize=0', 'pageSize=101', 'pageSize=-1', 'pageSize=1.5', 'pageSize=x', 'pageSize=', 'pageCursor=x'])(
     'refuse to be listed with %s',
     async (query) => {
-      refused(await call('GET', `${assets(randomUUID())}?${query}`), 400, 'validation_failed')
+      expect(refusal(await call('GET', `${assets(randomUUID())}?${query}`))).toBe('400 validation_failed')
     },
   )
 })
@@ -460,15 +465,15 @@ describe('quota', () => {
   it('is kept to, by declared size and by what comes', async () => {
     const { small } = await addKeys(gateway, { small: { workspaceId: 'small' } })
     const client = clientOf(gateway, small)
-    expect((await gateway.run('workspaces', 'set-quota', 'small', '1000')).code).toBe(0)
+    await command(gateway, 'workspaces', 'set-quota', 'small', '1000')
     const send = (body: Ask['body']) =>
       client('POST', '/v1/uploads', { headers: { 'x-file-name': 'a' }, ...(body === undefined ? {} : { body }) })
     expect((await send(randomBytes(400))).status).toBe(201)
     const announced = await send(randomBytes(601))
-    refused(announced, 413, 'quota_exceeded')
+    expect(refusal(announced)).toBe('413 quota_exceeded')
     expect(announced.json()).toMatchObject({ bytes_left: 600 })
     const flowing = await send(chunked([randomBytes(601)]))
-    refused(flowing, 413, 'quota_exceeded')
+    expect(refusal(flowing)).toBe('413 quota_exceeded')
     expect(flowing.json()).toMatchObject({ bytes_left: 600 })
     await eventually(async () =>
       expect((await usage(client)).storage).toMatchObject({ used_bytes: 400, reserved_bytes: 0 }),
@@ -490,7 +495,7 @@ describe('an installation with rules', () => {
       ),
     })
     ask = clientOf(strict, strict.key)
-    expect((await strict.run('projects', 'create', known)).code).toBe(0)
+    await command(strict, 'projects', 'create', known)
   })
   afterAll(() => strict.close())
 
@@ -506,7 +511,7 @@ describe('an installation with rules', () => {
     const body = await readFile(samplePath({ file }))
     const name = `${randomUUID()}.bin`
     const answer = await ask('POST', '/v1/uploads', { headers: { 'x-file-name': name, 'Content-Type': type }, body })
-    refused(answer, 415, code)
+    expect(refusal(answer)).toBe(`415 ${code}`)
     const rejected = await ask('GET', '/api/v1/uploads?status=rejected')
     expect(rejected.json<Listed>().data).toContainEqual(
       expect.objectContaining({ filename: name, status: 'rejected', download_url: null }),
@@ -528,11 +533,13 @@ describe('an installation with rules', () => {
   it('refuses a project that is not registered', async () => {
     const headers = { 'x-file-name': 'a.txt', 'x-project-id': randomUUID() }
     const before = (await usage(ask)).uploads
-    refused(await ask('POST', '/v1/uploads', { headers, body: 'x' }), 403, 'project_forbidden')
+    expect(refusal(await ask('POST', '/v1/uploads', { headers, body: 'x' }))).toBe('403 project_forbidden')
     expect((await usage(ask)).uploads).toEqual(before)
     const { assetId } = (await ask('POST', '/v1/uploads', { headers: { 'x-file-name': 'a.txt' }, body: 'x' })).json<{
       data: Asset
     }>().data
-    refused(await ask('POST', `/v1/projects/${randomUUID()}/assets`, { json: { assetId } }), 403, 'project_forbidden')
+    expect(refusal(await ask('POST', `/v1/projects/${randomUUID()}/assets`, { json: { assetId } }))).toBe(
+      '403 project_forbidden',
+    )
   })
 })

@@ -1,83 +1,202 @@
-import { afterAll, describe, expect, it } from 'vitest'
-import type { Job, Outcome } from '../../plugins/media-info/lane.ts'
-import { type Pool, workerPool } from '../../plugins/media-info/pool.ts'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Job, type Outcome, ParserProcess } from '../../plugins/media-info/parser-process.ts'
 
 const idleMs = 400
+const parserScript = new URL('../../plugins/media-info/worker.ts', import.meta.url)
+const guard = new URL('../../plugins/media-info/guard.ts', import.meta.url)
+const processModule = new URL('../../plugins/media-info/parser-process.ts', import.meta.url)
 
 const job = (size: number, over: Partial<Job> = {}): Job => ({
   kind: 'image',
   size,
   read: async () => new Uint8Array(),
+  path: async () => '',
   signal: AbortSignal.timeout(10_000),
   ...over,
 })
 
 const slow = async () => {
-  await new Promise((resolve) => setTimeout(resolve, 1000))
+  await new Promise((resolve) => setTimeout(resolve, 500))
   throw new Error('The store is slow, and failed.')
 }
 
-describe('the worker', () => {
-  const pools: Pool[] = []
-  afterAll(() => pools.forEach((pool) => pool.close()))
+/** Processes whose command line names this file and that have not ended. */
+async function running(script: URL): Promise<number[]> {
+  const found: number[] = []
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    const [command, status] = await Promise.all(
+      ['cmdline', 'status'].map((file) => readFile(`/proc/${name}/${file}`, 'utf8').catch(() => '')),
+    )
+    if (command?.includes(script.pathname) && !/^State:\s*Z/m.test(status ?? '')) found.push(Number(name))
+  }
+  return found
+}
 
-  /** A pool whose worker does, for a file of `size` bytes, what this function says; `done` answers. */
-  const poolOf = (body: string, timeoutMs = 300): Pool => {
-    const code = `import { parentPort } from 'node:worker_threads'
-      parentPort.on('message', ({ job, size }) => {
-        const done = (width) => parentPort.postMessage({ type: 'found', job, found: { width } })
+describe('the parser process', () => {
+  let directory: string
+  let count = 0
+  const open: ParserProcess[] = []
+  const parents: ChildProcess[] = []
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'media-process-'))
+  })
+  afterAll(async () => {
+    for (const parser of open) parser.close()
+    for (const parent of parents) parent.kill('SIGKILL')
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  async function script(code: string): Promise<URL> {
+    const path = join(directory, `${count++}.mjs`)
+    await writeFile(path, code)
+    return pathToFileURL(path)
+  }
+
+  function parserOf(url: URL, timeoutMs = 300): ParserProcess {
+    const parser = new ParserProcess({ timeoutMs, idleMs, script: url })
+    open.push(parser)
+    return parser
+  }
+
+  /** A script that does, for a file of `size` bytes, what this body says; `done` answers, `read` asks. */
+  const behaving = (body: string): Promise<URL> =>
+    script(`process.on('disconnect', () => process.exit())
+      process.on('message', ({ type, job, size }) => {
+        if (type !== 'probe') return
+        const done = (width) => process.send({ type: 'found', job, found: { width }, reason: undefined })
+        const read = () => process.send({ type: 'read', job, request: 1, start: 0, end: 1 })
         ${body}
       })
-      parentPort.postMessage({ type: 'ready' })`
-    const workerUrl = new URL(`data:text/javascript,${encodeURIComponent(code)}`)
-    const pool = workerPool({ workers: 1, timeoutMs, idleMs, workerUrl })
-    pools.push(pool)
-    return pool
-  }
+      process.send({ type: 'ready' })`)
+
   const good: Outcome = { found: { width: 1 }, reason: undefined, killed: false }
 
   it.each([
-    ['spins', 'for (;;);'],
-    ['waits for ever', ''],
-    ['throws', 'throw new Error("bug")'],
-    ['exits', 'process.exit(1)'],
-    ['uses up its memory', 'const all = []; for (;;) all.push(new Array(1e5).fill(size))'],
-  ])('that %s is replaced, and the next file is looked at', async (_what, body) => {
-    const pool = poolOf(`if (size === 1) return done(1); ${body}`, 1500)
-    expect(await pool.run(job(2))).toMatchObject({ found: {}, killed: true, reason: expect.any(String) })
-    expect(await pool.run(job(1))).toEqual(good)
-    const jobs = [2, 1, 1].map((size) => pool.run(job(size)))
+    ['spins', 'for (;;);', 200],
+    ['hangs in a call that never returns', 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)', 200],
+    ['waits for ever', '', 200],
+    ['throws', 'throw new Error("bug")', 5000],
+    ['exits', 'process.exit(1)', 5000],
+    ['crashes', 'process.abort()', 5000],
+    ['uses up the memory of its scripts', 'const all = []; for (;;) all.push(new Array(1e5).fill(size))', 10_000],
+  ])('that %s is replaced, and the next file is looked at', async (_what, body, timeoutMs) => {
+    const parser = parserOf(await behaving(`if (size === 1) return done(1); ${body}`), timeoutMs)
+    expect(await parser.run(job(2))).toMatchObject({ found: {}, killed: true, reason: expect.any(String) })
+    expect(await parser.run(job(1))).toEqual(good)
+    const jobs = [2, 1, 1].map((size) => parser.run(job(size)))
     expect((await Promise.all(jobs)).map(({ killed }) => killed)).toEqual([true, false, false])
   })
 
-  it('is not stopped while it waits for the store', async () => {
-    const pool = poolOf(`if (size) parentPort.postMessage({ type: 'read', job, read: 1, start: 0, end: 1 })
-      else done(1)`)
-    await expect(pool.run(job(1, { read: slow }))).rejects.toThrow('The store is slow')
-    expect(await pool.run(job(0))).toEqual(good)
+  it.runIf(process.platform === 'linux')('is killed when native code takes too much memory', async () => {
+    const url = await behaving(`if (size === 1) return done(1)
+      globalThis.all = []
+      setInterval(() => all.push(Buffer.alloc(64 * 2 ** 20, 1)), 5)`)
+    const parser = parserOf(url, 10_000)
+    expect(await parser.run(job(2))).toMatchObject({ killed: true, reason: expect.stringContaining('MiB') })
+    expect(await parser.run(job(1))).toEqual(good)
+  })
+
+  it('is not killed while it waits for the store', async () => {
+    const parser = parserOf(await behaving('if (size) read(); else done(1)'))
+    await expect(parser.run(job(1, { read: slow }))).rejects.toThrow('The store is slow')
+    expect(await parser.run(job(0))).toEqual(good)
   })
 
   it('goes on when the store fails for a job that is over', async () => {
-    const pool = poolOf(
-      `if (size === 2) parentPort.postMessage({ type: 'read', job, read: 1, start: 0, end: 1 })
-      else setTimeout(done, 1500, 1)`,
-      3000,
-    )
-    const gone = pool.run(job(2, { read: slow, signal: AbortSignal.timeout(300) }))
+    const parser = parserOf(await behaving('if (size === 2) read(); else setTimeout(done, 700, 1)'), 3000)
+    const gone = parser.run(job(2, { read: slow, signal: AbortSignal.timeout(200) }))
     await expect(gone).rejects.toThrow('timeout')
-    expect(await pool.run(job(1))).toEqual(good)
+    expect(await parser.run(job(1))).toEqual(good)
   })
 
-  it('is stopped when it has nothing to do, and started again', async () => {
-    const pool = poolOf('done(globalThis.count = (globalThis.count ?? 0) + 1)')
-    expect(await pool.run(job(1))).toEqual(good)
+  it('is ended when it has nothing to do, and started again', async () => {
+    const parser = parserOf(await behaving('done(globalThis.count = (globalThis.count ?? 0) + 1)'), 3000)
+    expect(await parser.run(job(1))).toEqual(good)
     await new Promise((resolve) => setTimeout(resolve, 2 * idleMs))
-    expect(await pool.run(job(1))).toEqual(good)
+    expect(await parser.run(job(1))).toEqual(good)
   })
 
   it('that cannot start is a failure, not a fact about the file', async () => {
-    const workerUrl = new URL('data:text/javascript,throw new Error("no binary")')
-    const pool = workerPool({ workers: 1, timeoutMs: 300, idleMs, workerUrl })
-    await expect(pool.run(job(1))).rejects.toThrow('did not start')
+    const parser = parserOf(await script('throw new Error("no binary")'))
+    await expect(parser.run(job(1))).rejects.toThrow('did not start')
+  })
+
+  it('does not take more jobs than can wait', async () => {
+    const parser = parserOf(await behaving(''), 3000)
+    const stop = new AbortController()
+    const jobs = Array.from({ length: 1001 }, () => parser.run(job(1, { signal: stop.signal })))
+    await expect(jobs.at(-1)).rejects.toThrow('Too many')
+    stop.abort(new Error('enough'))
+    expect((await Promise.allSettled(jobs)).filter(({ status }) => status === 'fulfilled')).toEqual([])
+  })
+
+  describe.runIf(process.platform === 'linux')('leaves nothing behind', () => {
+    it('when it is closed, idle or at work', async () => {
+      const url = await behaving('if (size === 1) done(1)')
+      const [idle, busy] = [parserOf(url, 5000), parserOf(url, 5000)]
+      await idle.run(job(1))
+      const run = busy.run(job(2))
+      await expect.poll(() => running(url)).toHaveLength(2)
+      idle.close()
+      busy.close()
+      await expect(run).rejects.toThrow('closed')
+      await expect(idle.run(job(1))).rejects.toThrow('closed')
+      await expect.poll(() => running(url)).toEqual([])
+    })
+
+    it('when a signal meant for the gateway reaches it too', async () => {
+      const url = await script(`import { endWithParent } from ${JSON.stringify(guard.href)}
+        endWithParent()
+        process.on('message', ({ job }) => setTimeout(() => process.send({ type: 'found', job, found: { width: 1 } }), 500))
+        process.send({ type: 'ready' })`)
+      const parser = parserOf(url, 5000)
+      const run = parser.run(job(1))
+      await expect.poll(() => running(url)).toHaveLength(1)
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      for (const pid of await running(url)) for (const signal of ['SIGINT', 'SIGTERM']) process.kill(pid, signal)
+      expect(await run).toMatchObject({ found: { width: 1 }, killed: false })
+      parser.close()
+      await expect.poll(() => running(url)).toEqual([])
+    })
+
+    it.each([
+      ['is idle', 'process.on("message", () => {})'],
+      ['spins', 'for (;;);'],
+      ['hangs in a call', 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)'],
+    ])('when the gateway is killed while it %s', async (_what, then) => {
+      const url = await script(`import { endWithParent } from ${JSON.stringify(guard.href)}
+        endWithParent()
+        process.send({ type: 'ready' })
+        setTimeout(() => { ${then} }, 100)`)
+      const parentUrl = await script(`import { ParserProcess } from ${JSON.stringify(processModule.href)}
+        const parser = new ParserProcess({ timeoutMs: 60_000, idleMs: 60_000, script: new URL(${JSON.stringify(url.href)}) })
+        await parser.run({ kind: 'image', size: 1, signal: AbortSignal.timeout(60_000) })`)
+      const parent = spawn(process.execPath, [parentUrl.pathname], { stdio: 'inherit' })
+      parents.push(parent)
+      await expect.poll(() => running(url), { timeout: 5000 }).toHaveLength(1)
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      expect(await running(url)).toHaveLength(1)
+      parent.kill('SIGKILL')
+      await expect.poll(() => running(url), { timeout: 2000 }).toEqual([])
+    })
+
+    it('has no environment', async () => {
+      const parser = parserOf(parserScript, 5000)
+      const png = await readFile(new URL('../samples/media/still.bmp', import.meta.url))
+      const read = async (start: number, end: number) => png.subarray(start, end)
+      expect(await parser.run(job(png.length, { read }))).toMatchObject({ found: { width: 64 } })
+      const environments = await Promise.all(
+        (await running(parserScript)).map((pid) => readFile(`/proc/${pid}/environ`)),
+      )
+      for (const environment of environments) expect(environment.toString()).not.toContain('PATH=')
+      expect(environments.length).toBeGreaterThan(0)
+    })
   })
 })

@@ -1,4 +1,7 @@
 import { createHash, randomBytes, randomInt } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { projectRoot, startGateway, type TestGateway } from './gateway.ts'
@@ -74,11 +77,15 @@ const diagnosis = z.object({
  * Then everything that was acknowledged must be there byte for byte, and nothing else.
  */
 export async function chaos(options: ChaosOptions): Promise<ChaosResult> {
-  const gateway = await startGateway({ config, env: { FAIRLEAD_LOG_LEVEL: 'warn' } })
+  // The many starts share what the first one has compiled.
+  const compiled = await mkdtemp(join(tmpdir(), 'fairlead-compiled-'))
+  const env = { FAIRLEAD_LOG_LEVEL: 'warn', NODE_COMPILE_CACHE: compiled }
+  const gateway = await startGateway({ config, env })
   try {
     return await storm(gateway, options)
   } finally {
     await gateway.close()
+    await rm(compiled, { recursive: true, force: true })
   }
 }
 

@@ -1,3 +1,4 @@
+import assert from 'node:assert'
 import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
@@ -29,7 +30,8 @@ export interface Answer {
   readonly status: number
   readonly headers: Headers
   readonly bytes: Buffer
-  /** The body as JSON: what the caller says that it is. */
+  /** The body as JSON; the caller says what it must be. */
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the tests compare what the type only claims
   json<T = Record<string, unknown>>(): T
 }
 
@@ -44,9 +46,12 @@ export interface Ask {
 
 export type Client = (method: string, path: string, ask?: Ask) => Promise<Answer>
 
-function answerOf(status: number, headers: Headers, bytes: Buffer): Answer {
-  return { status, headers, bytes, json: <T>() => JSON.parse(bytes.toString()) as T }
-}
+const answerOf = (status: number, headers: Headers, bytes: Buffer): Answer => ({
+  status,
+  headers,
+  bytes,
+  json: () => JSON.parse(bytes.toString()),
+})
 
 /** Asks the gateway by `fetch`. `path` may be an absolute URL. */
 export const clientOf =
@@ -131,7 +136,7 @@ export async function addKeys<Name extends string>(
     made[name] = key
   }
   await records.close()
-  return made as Record<Name, string>
+  return made
 }
 
 /** A connection of our own, on which every byte is ours. */
@@ -210,7 +215,7 @@ export async function wireTo(url: string): Promise<Wire> {
     },
     rest: () => received,
     async closed(ms = patienceMs) {
-      for (const end = Date.now() + ms; !ended && Date.now() < end;) await pause(5)
+      await eventually(() => assert(ended), ms).catch(() => {})
       return ended
     },
     cut: () => socket.resetAndDestroy(),
@@ -225,4 +230,10 @@ export const requestHead = (
 ): string => {
   const lines = Object.entries({ Host: 'gateway.test', ...headers }).map(([name, value]) => `${name}: ${value}`)
   return `${[`${method} ${target} HTTP/1.1`, ...lines].join('\r\n')}\r\n\r\n`
+}
+
+/** Runs a command of the program, which must work. */
+export async function command(gateway: Pick<TestGateway, 'run'>, ...args: string[]): Promise<void> {
+  const { code, stderr } = await gateway.run(...args)
+  assert.equal(code, 0, stderr)
 }

@@ -33,6 +33,8 @@ ff -f lavfi -i "$picture" -c:v libwebp_anim -loop 0 animated.webp
 ff -f lavfi -i "$picture" -c:v libaom-av1 -cpu-used 8 -pix_fmt yuv420p animated.avif
 heif-enc -A -q 40 -o still.avif "$still" >/dev/null
 heif-enc -q 40 -o still.heic "$still" >/dev/null
+convert "$still" -resize 96x72! "$work/large.png"
+heif-enc -q 40 -o pair.heic "$still" "$work/large.png" >/dev/null
 
 # films
 film $h264 $aac end.mp4
@@ -57,7 +59,6 @@ sound -c:a libmp3lame -q:a 9 variable.mp3
 sound -c:a libmp3lame -q:a 9 -write_xing 0 plain.mp3
 sound -ar 8000 sound.wav
 sound -c:a flac -ar 8000 sound.flac
-sound -c:a flac -ar 8000 -f flac - | cat >streamed.flac
 sound -c:a libvorbis sound.ogg
 sound -c:a libopus -b:a 24k sound.opus
 sound $aac sound.m4a
