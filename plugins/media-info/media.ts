@@ -31,13 +31,15 @@ Logging.level = LogLevel.Silent
 // Never ALL_FORMATS: it has HLS, which fetches what a playlist names.
 const formats = [MP4, QTFF, MATROSKA, WEBM, OGG, WAVE, FLAC, MPEG_TS, MP3, ADTS]
 
-function open(file: MediaFile, size = file.size): Input {
-  const source = new CustomSource({
-    getSize: () => size,
-    read: (start, end) => file.read(start, end),
-    prefetchProfile: 'network', // without, a walk through a row of small frames takes mediabunny 20 times as long
-  })
+function open(file: MediaFile): Input {
+  const source = new CustomSource({ getSize: () => file.size, read: (start, end) => file.read(start, end) })
   return new Input({ source, formats })
+}
+
+/** The beginning of a file without an index, to be read in order: 20 times as fast as by single frames. */
+function openBeginning(file: MediaFile, size: number): Input {
+  const read = (start: number, end: number) => file.read(start, end)
+  return new Input({ source: new CustomSource({ getSize: () => size, read, prefetchProfile: 'network' }), formats })
 }
 
 async function codecOf(track: InputTrack): Promise<string | undefined> {
@@ -63,7 +65,7 @@ async function probeTracks(input: Input, found: Found): Promise<void> {
 /** Seconds of a row of frames without an index, each of which has a header. */
 async function countedSeconds(file: MediaFile): Promise<number> {
   const walked = Math.min(file.size, maxWalk)
-  return ((await open(file, walked).computeDuration()) * file.size) / walked
+  return ((await openBeginning(file, walked).computeDuration()) * file.size) / walked
 }
 
 /** Without the number of its frames, mediabunny would take the first bit rate of an MP3 for the rate of all of it. */
@@ -100,7 +102,7 @@ export async function probeMedia(file: MediaFile, found: Found): Promise<void> {
   }
   if (isTransportStream(start)) {
     // Two views of one file: what mediabunny cannot read (MPEG-2 video) is no reason to give up.
-    await probeTracks(open(file, Math.min(file.size, maxTransportHead)), found).catch(() => {})
+    await probeTracks(openBeginning(file, Math.min(file.size, maxTransportHead)), found).catch(() => {})
     return probeTransportStream(file, found)
   }
   const input = open(file)

@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Job, type Outcome, ParserProcess } from '../../plugins/media-info/parser-process.ts'
 
-const idleMs = 400
+const longIdleMs = 60_000
 const parserScript = new URL('../../plugins/media-info/worker.ts', import.meta.url)
 const guard = new URL('../../plugins/media-info/guard.ts', import.meta.url)
 const processModule = new URL('../../plugins/media-info/parser-process.ts', import.meta.url)
@@ -59,7 +59,7 @@ describe('the parser process', () => {
     return pathToFileURL(path)
   }
 
-  function parserOf(url: URL, timeoutMs = 300): ParserProcess {
+  function parserOf(url: URL, timeoutMs = 300, idleMs = longIdleMs): ParserProcess {
     const parser = new ParserProcess({ timeoutMs, idleMs, script: url })
     open.push(parser)
     return parser
@@ -117,9 +117,9 @@ describe('the parser process', () => {
   })
 
   it('is ended when it has nothing to do, and started again', async () => {
-    const parser = parserOf(await behaving('done(globalThis.count = (globalThis.count ?? 0) + 1)'), 3000)
+    const parser = parserOf(await behaving('done(globalThis.count = (globalThis.count ?? 0) + 1)'), 3000, 100)
     expect(await parser.run(job(1))).toEqual(good)
-    await new Promise((resolve) => setTimeout(resolve, 2 * idleMs))
+    await new Promise((resolve) => setTimeout(resolve, 300))
     expect(await parser.run(job(1))).toEqual(good)
   })
 
@@ -143,12 +143,12 @@ describe('the parser process', () => {
       const [idle, busy] = [parserOf(url, 5000), parserOf(url, 5000)]
       await idle.run(job(1))
       const run = busy.run(job(2))
-      await expect.poll(() => running(url)).toHaveLength(2)
+      await expect.poll(() => running(url), { timeout: 5000 }).toHaveLength(2)
       idle.close()
       busy.close()
       await expect(run).rejects.toThrow('closed')
       await expect(idle.run(job(1))).rejects.toThrow('closed')
-      await expect.poll(() => running(url)).toEqual([])
+      await expect.poll(() => running(url), { timeout: 5000 }).toEqual([])
     })
 
     it('when a signal meant for the gateway reaches it too', async () => {
@@ -158,12 +158,12 @@ describe('the parser process', () => {
         process.send({ type: 'ready' })`)
       const parser = parserOf(url, 5000)
       const run = parser.run(job(1))
-      await expect.poll(() => running(url)).toHaveLength(1)
+      await expect.poll(() => running(url), { timeout: 5000 }).toHaveLength(1)
       await new Promise((resolve) => setTimeout(resolve, 300))
       for (const pid of await running(url)) for (const signal of ['SIGINT', 'SIGTERM']) process.kill(pid, signal)
       expect(await run).toMatchObject({ found: { width: 1 }, killed: false })
       parser.close()
-      await expect.poll(() => running(url)).toEqual([])
+      await expect.poll(() => running(url), { timeout: 5000 }).toEqual([])
     })
 
     it.each([

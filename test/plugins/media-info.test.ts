@@ -244,7 +244,6 @@ describe('few reads', () => {
     const { source, reads, close } = await counted(path)
     expect(await probe(source, 'video/mp4')).toEqual(film([avc, aac]))
     await close()
-    console.log(reads)
     expect(reads.calls).toBeLessThanOrEqual(6)
     expect(reads.bytes).toBeLessThan(2 * 1024 * 1024)
   })
