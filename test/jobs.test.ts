@@ -5,7 +5,7 @@ import { reconcile, startSweep, type Sweeper } from '../src/jobs/sweep.ts'
 import { backoffMs, type JobHandlers, maxTries, startWorker, type Worker } from '../src/jobs/worker.ts'
 import type { Plugin } from '../src/plugin.ts'
 import type { Upload } from '../src/uploads/upload.ts'
-import { newKey, uploadIn } from './support/records.ts'
+import { newKey, patiently, uploadIn } from './support/records.ts'
 import {
   bodyOf,
   draft,
@@ -73,7 +73,7 @@ describe('the worker', () => {
     })
     const note = async (work: unknown) => void did.push(work)
     run({ 'delete-object': note, verdict: note, 'after-finish': note, 'after-terminate': note })
-    await expect.poll(jobs, { interval: 5 }).toEqual({ waiting: 0, failed: [] })
+    await expect.poll(jobs, patiently).toEqual({ waiting: 0, failed: [] })
     expect(did).toHaveLength(4)
     expect(did).toEqual(
       expect.arrayContaining([
@@ -100,10 +100,10 @@ describe('the worker', () => {
         running--
       },
     })
-    await expect.poll(async () => (await jobs()).waiting, { interval: 5 }).toBe(0)
+    await expect.poll(async () => (await jobs()).waiting, patiently).toBe(0)
     expect(keys.size).toBe(60)
     expect(most).toBe(8)
-    expect(performance.now() - begun).toBeLessThan(900)
+    expect(performance.now() - begun).toBeLessThan(5_000)
   })
 
   it('goes on while one job takes its time', async () => {
@@ -111,12 +111,12 @@ describe('the worker', () => {
     const slow = await uploadIn(rig.records, 'processing')
     const open = signal()
     const worker = run({ verdict: () => open.promise })
-    await expect.poll(() => rig.records.claim(1, 0), { interval: 5 }).toEqual([])
+    await expect.poll(() => rig.records.claim(1, 0), patiently).toEqual([])
     for (let i = 0; i < 20; i++) await rig.records.abandon(newKey())
     worker.wake()
-    await expect.poll(async () => (await jobs()).waiting, { interval: 5 }).toBe(1)
+    await expect.poll(async () => (await jobs()).waiting, patiently).toBe(1)
     open.resolve()
-    await expect.poll(async () => (await jobs()).waiting, { interval: 5 }).toBe(0)
+    await expect.poll(async () => (await jobs()).waiting, patiently).toBe(0)
     await rig.records.transition(slow.id, { from: ['processing'], to: 'ready' })
   })
 
@@ -125,7 +125,7 @@ describe('the worker', () => {
     run({})
     await sleep(20)
     await rig.records.abandon(newKey())
-    await expect.poll(async () => (await jobs()).waiting, { timeout: 3_000, interval: 20 }).toBe(0)
+    await expect.poll(async () => (await jobs()).waiting, patiently).toBe(0)
   })
 
   it('tries again what failed, later and later', async () => {
@@ -141,7 +141,7 @@ describe('the worker', () => {
     for (let i = 1; i <= 3; i++) {
       const message = `failure ${i}`
       const due = async () => (await rig.backend.raw('select due, tries, error from job where error = ?', message))[0]
-      await expect.poll(due, { interval: 2 }).toMatchObject({ tries: i, error: message })
+      await expect.poll(due, patiently).toMatchObject({ tries: i, error: message })
       dues.push(Number((await due())?.['due']) - Date.now())
       // The next try is not due before its time.
       worker.wake()
@@ -150,7 +150,7 @@ describe('the worker', () => {
       await rig.backend.raw('update job set due = 0')
       worker.wake()
     }
-    await expect.poll(jobs, { interval: 2 }).toEqual({ waiting: 0, failed: [] })
+    await expect.poll(jobs, patiently).toEqual({ waiting: 0, failed: [] })
     expect(lines.map((line) => [line.level, line.facts['tries']])).toEqual([
       ['warn', 1],
       ['warn', 2],
@@ -179,9 +179,7 @@ describe('the worker', () => {
         if (broken) throw new Error('never')
       },
     })
-    await expect
-      .poll(async () => (await jobs()).failed, { interval: 2 })
-      .toMatchObject([{ tries: maxTries, error: 'never' }])
+    await expect.poll(async () => (await jobs()).failed, patiently).toMatchObject([{ tries: maxTries, error: 'never' }])
     expect(lines).toMatchObject([{ level: 'error', facts: { tries: maxTries, kind: 'delete-object' } }])
     broken = false
     rig.skew.ms += dayMs
@@ -190,7 +188,7 @@ describe('the worker', () => {
     expect(await jobs()).toMatchObject({ waiting: 0, failed: [{}] })
     expect(await rig.records.retryJobs('all')).toBe(1)
     worker.wake()
-    await expect.poll(jobs, { interval: 2 }).toEqual({ waiting: 0, failed: [] })
+    await expect.poll(jobs, patiently).toEqual({ waiting: 0, failed: [] })
   })
 
   it('survives records that do not answer for a moment', async () => {
@@ -204,10 +202,12 @@ describe('the worker', () => {
     }
     const worker = startWorker(records, idle, log)
     ending.push(worker)
-    await expect.poll(() => lines.some((line) => line.message === 'the job worker could not work')).toBe(true)
+    await expect
+      .poll(() => lines.some((line) => line.message === 'the job worker could not work'), patiently)
+      .toBe(true)
     broken = false
     worker.wake()
-    await expect.poll(async () => (await jobs()).waiting, { interval: 2 }).toBe(0)
+    await expect.poll(async () => (await jobs()).waiting, patiently).toBe(0)
   })
 
   it('is stopped when the jobs that run have ended, and takes no others', async () => {
@@ -221,7 +221,7 @@ describe('the worker', () => {
         await open.promise
       },
     })
-    await expect.poll(() => begun, { interval: 2 }).toBe(8)
+    await expect.poll(() => begun, patiently).toBe(8)
     let ended = false
     const stopped = worker.stop().then(() => (ended = true))
     await sleep(20)
@@ -253,11 +253,11 @@ describe('the worker', () => {
     rig.skew.ms = minuteMs
     rig.startWorker()
     const state = async () => (await rig.records.get(upload.id))?.state
-    await expect.poll(state, { interval: 5 }).toBe('ready')
-    await expect.poll(() => ran, { timeout: 3_000 }).toEqual(['finished'])
+    await expect.poll(state, patiently).toBe('ready')
+    await expect.poll(() => ran, patiently).toEqual(['finished'])
     await rig.service.remove(principal, upload.id)
-    await expect.poll(() => rig.objects(), { timeout: 3_000 }).toEqual([])
-    await expect.poll(() => ran).toEqual(['finished', 'ended'])
+    await expect.poll(() => rig.objects(), patiently).toEqual([])
+    await expect.poll(() => ran, patiently).toEqual(['finished', 'ended'])
   })
 })
 
@@ -291,10 +291,10 @@ describe('the sweep', () => {
     expect(await states()).toEqual(['pending', 'receiving', 'pending'])
     expect(wakes).toBe(0)
     rig.skew.ms = minuteMs
-    await expect.poll(states, { interval: 2 }).toEqual(['expired', 'receiving', 'pending'])
+    await expect.poll(states, patiently).toEqual(['expired', 'receiving', 'pending'])
     rig.skew.ms = 2 * minuteMs + 1_000
-    await expect.poll(states, { interval: 2 }).toEqual(['expired', 'expired', 'pending'])
-    await expect.poll(() => wakes).toBe(2)
+    await expect.poll(states, patiently).toEqual(['expired', 'expired', 'pending'])
+    await expect.poll(() => wakes, patiently).toBe(2)
     expect(await rig.records.workspace('w')).toMatchObject({ used: 0, reserved: 5 })
     await rig.work()
     expect(told).toEqual(['never', 'unconfirmed'])
@@ -311,7 +311,7 @@ describe('the sweep', () => {
       throw new Error('a bug')
     }
     sweep({ service: { ...rig.service, expire }, intervalMs: dayMs })
-    await expect.poll(() => asked).toBe(500)
+    await expect.poll(() => asked, patiently).toBe(500)
     await sleep(30)
     expect(asked).toBe(500)
     expect(lines).toHaveLength(500)
@@ -326,9 +326,9 @@ describe('the sweep', () => {
     await rig.backend.raw('update upload set updated_at = updated_at - ?', long)
     await rig.backend.raw('update ledger set at = at - ?', long)
     sweep()
-    await expect.poll(() => rig.records.get(ended.id), { interval: 2 }).toBeUndefined()
+    await expect.poll(() => rig.records.get(ended.id), patiently).toBeUndefined()
     const kinds = async () => (await rig.backend.raw('select kind from ledger')).map((row) => row['kind'])
-    await expect.poll(kinds, { interval: 2 }).toEqual(['folded'])
+    await expect.poll(kinds, patiently).toEqual(['folded'])
     expect(await rig.records.get(upload.id)).toMatchObject({ state: 'ready' })
     await rig.expectClean()
   })
@@ -339,9 +339,9 @@ describe('the sweep', () => {
     const overdue = (limit: number) => (broken ? Promise.reject(new Error('busy')) : rig.records.overdue(limit))
     const { id } = await uploadIn(rig.records, 'pending', { expiresAt: 1 })
     sweep({ records: { ...rig.records, overdue } })
-    await expect.poll(() => lines).toMatchObject([{ level: 'error', message: 'the sweep failed' }])
+    await expect.poll(() => lines, patiently).toMatchObject([{ level: 'error', message: 'the sweep failed' }])
     broken = false
-    await expect.poll(async () => (await rig.records.get(id))?.state, { interval: 2 }).toBe('expired')
+    await expect.poll(async () => (await rig.records.get(id))?.state, patiently).toBe('expired')
   })
 
   it('stops', async () => {

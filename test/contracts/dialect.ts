@@ -158,8 +158,13 @@ export function dialectContract(name: string, contract: DialectContract): void {
   const present = async (id: string): Promise<boolean> => (await client('GET', `/api/v1/uploads/${id}`)).status === 200
 
   describe(`${name}: who may call`, () => {
+    /** One upload for all refusals of an endpoint: none may touch it. */
+    const untouched = new Map<Endpoint, Promise<string>>()
+
     it.each(cases(refusals))('$title refuses $what', async ({ endpoint, headers, answer }) => {
-      const id = await makeFor(endpoint)
+      const made = untouched.get(endpoint) ?? makeFor(endpoint)
+      untouched.set(endpoint, made)
+      const id = await made
       expect(refusalOf(await call(endpoint, id, { headers: headers(keys), key: null }), contract)).toBe(answer)
       expect(await present(id)).toBe(true)
     })

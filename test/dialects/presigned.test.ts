@@ -1118,9 +1118,9 @@ describe('an upload URL', () => {
 
   it('expires: 410, the upload too, and gives back what it held', async () => {
     const mine = await newWorkspace(brief)
-    const made = await mine.made({ size_bytes: 3 })
     const sent = await mine.made({ size_bytes: 4 })
     expect((await mine.put(sent, 'sent')).status).toBe(200)
+    const made = await mine.made({ size_bytes: 3 })
     // A body that would be refused anyway, so that no look of these can succeed.
     await eventually(async () => expect(refusal(await mine.put(made, 'long'))).toBe('410 upload_expired'))
     await eventually(async () => expect((await mine.view(made.upload.id)).status).toBe('expired'))

@@ -15,6 +15,9 @@ export interface OpenOptions {
   readonly now?: () => number
 }
 
+/** For `expect.poll`: what should happen at once has time on a machine that is busy. */
+export const patiently = { timeout: 15_000, interval: 5 } as const
+
 export type Row = Readonly<Record<string, unknown>>
 
 /** Records on a database of their own, and other ways to look at it and to hurt it. */

@@ -116,6 +116,7 @@ export async function startRig(first: RigOptions = {}): Promise<Rig> {
   }
 
   let built = await build(first)
+  let closed = false
 
   async function runJob(work: Awaited<ReturnType<Records['claim']>>[number]['work']): Promise<void> {
     switch (work.kind) {
@@ -180,6 +181,8 @@ export async function startRig(first: RigOptions = {}): Promise<Rig> {
       expect(new Set(await rig.objects())).toEqual(new Set(stored.map((upload) => upload.objectKey)))
     },
     async close() {
+      if (closed) return
+      closed = true
       await Promise.all(workers.map((worker) => worker.stop()))
       await built.pipeline.close()
       await backend.close()

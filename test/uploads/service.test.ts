@@ -7,6 +7,7 @@ import { UploadError } from '../../src/errors.ts'
 import type { Plugin, Tap, UploadContext } from '../../src/plugin.ts'
 import type { ObjectStore } from '../../src/uploads/object-store.ts'
 import type { Upload } from '../../src/uploads/upload.ts'
+import { patiently } from '../support/records.ts'
 import {
   bodyOf,
   draft,
@@ -564,7 +565,7 @@ describe('a crash', () => {
     // more than one gather, or nothing is stored yet
     for (const stream of [one, two]) stream.write(pattern(950_000))
     two.write(content)
-    await expect.poll(async () => (await counters()).reserved).toBeGreaterThan(1_000_000)
+    await expect.poll(async () => (await counters()).reserved, patiently).toBeGreaterThan(1_000_000)
     await rig.crash({ plugins: [quota()] })
     for (const stream of [one, two]) stream.destroy()
     await Promise.allSettled(lost)
@@ -603,8 +604,8 @@ describe('a deletion', () => {
       receive({}, bodyOf('', { stream: streams[1] ?? new PassThrough() })).catch(codeOf),
     ]
     for (const stream of streams) stream.write(content)
-    await expect.poll(() => rows()).toHaveLength(2)
-    await expect.poll(async () => (await rig.backend.raw('select * from object_intent')).length).toBe(2)
+    await expect.poll(() => rows(), patiently).toHaveLength(2)
+    await expect.poll(async () => (await rig.backend.raw('select * from object_intent')).length, patiently).toBe(2)
     for (const { id } of await rows()) await rig.service.remove(principal, id)
     expect(await Promise.all(bringing)).toEqual(['not_found', 'not_found'])
     await expectNothing()
@@ -616,7 +617,9 @@ describe('a deletion', () => {
     const upload = await create()
     await rig.service.put(upload.id, bodyOf('hello'))
     const waiting = [confirm(upload).catch(codeOf), receive().catch(codeOf)]
-    await expect.poll(async () => (await rows()).map((row) => row.state)).toEqual(['processing', 'processing'])
+    await expect
+      .poll(async () => (await rows()).map((row) => row.state), patiently)
+      .toEqual(['processing', 'processing'])
     for (const { id } of await rows()) await rig.service.remove(principal, id)
     open.resolve()
     expect(await Promise.all(waiting)).toEqual(['not_found', 'not_found'])

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
-import { newRecord, uploadIn } from '../../support/records.ts'
+import { newRecord, patiently, uploadIn } from '../../support/records.ts'
 import { expectWhole, fresh, type Open } from './fresh.ts'
 
 const writer = join(import.meta.dirname, '../../support/records-writer.ts')
@@ -71,7 +71,7 @@ export function processesContract(open: Open): void {
         expect(await at.records.get(upload.id)).toEqual(upload)
       }
       const others = async () => (await at.records.list({ workspaceId: 'x', limit: 5 })).uploads.length
-      await expect.poll(others, { interval: 5 }).toBe(5)
+      await expect.poll(others, patiently).toBe(5)
       other.child.kill('SIGKILL')
       await once(other.child, 'exit')
       expect(await at.records.workspace('w')).toMatchObject({ used: 300 })
