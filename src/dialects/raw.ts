@@ -91,8 +91,7 @@ export const raw: Dialect = (routes, { service, catalog, authenticate }) => {
     const principal = await authenticate(ctx)
     const projectId = checkProjectId(param(ctx, 'project'))
     const { assetId } = await readJson(ctx, bindSchema)
-    asset(await catalog.get(principal, assetId))
-    ctx.body = { data: view(ctx, await catalog.bind(principal, projectId, assetId)), meta: {} }
+    ctx.body = { data: view(ctx, await catalog.bind(principal, projectId, assetId, assetStates)), meta: {} }
   })
 
   routes.delete('/v1/projects/:project/assets/:id', async (ctx) => {

@@ -3,7 +3,7 @@ import type { ByteRange, ObjectStore } from './object-store.ts'
 import { demandProject, demandScope, isUuid, owned, type Principal } from './principal.ts'
 import type { ListFilter, Page, Records, Usage } from './records.ts'
 import type { Tokens } from './tokens.ts'
-import type { Upload } from './upload.ts'
+import type { Upload, UploadState } from './upload.ts'
 import type { Readable } from 'node:stream'
 
 export interface CatalogDependencies {
@@ -42,9 +42,10 @@ export function catalog({ records, store, tokens, projectMode, downloadTtlMs }: 
       return usage
     },
 
-    async bind(principal: Principal, projectId: string, id: string): Promise<Upload> {
+    async bind(principal: Principal, projectId: string, id: string, states: readonly UploadState[]): Promise<Upload> {
       demandProject(principal, projectId)
       const upload = await owned(records, principal, id, 'uploads:write')
+      if (!states.includes(upload.state)) throw notFound()
       await records.bind(upload, projectId, projectMode)
       return upload
     },
@@ -57,7 +58,7 @@ export function catalog({ records, store, tokens, projectMode, downloadTtlMs }: 
 
     /** A proof that lets whoever has it read this upload for a while. */
     downloadToken(upload: Upload): DownloadToken {
-      const expires = Math.floor((Date.now() + downloadTtlMs) / 1_000)
+      const expires = Math.ceil((Date.now() + downloadTtlMs) / 1_000)
       return { expires, signature: tokens.sign('download', [upload.id, expires]) }
     },
 

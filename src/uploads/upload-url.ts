@@ -20,7 +20,7 @@ export function uploadUrls(records: Records, tokens: Tokens, ttlMs: number) {
   return {
     /** Path and query of the URL, and the headers that the PUT must carry. */
     make(upload: Upload): { readonly path: string; readonly headers: Readonly<Record<string, string>> } {
-      const expires = Math.floor((upload.createdAt + ttlMs) / 1_000)
+      const expires = Math.ceil((upload.createdAt + ttlMs) / 1_000) // whole seconds, and never less than promised
       const query = new URLSearchParams({
         expires: String(expires),
         signature: tokens.sign('put', parts(upload, expires)),
