@@ -1,15 +1,13 @@
 import { randomBytes } from 'node:crypto'
-import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import cors from '@koa/cors'
 import { Router } from '@koa/router'
 import Koa from 'koa'
 import type { Logger } from 'pino'
 import { UploadError } from '../errors.ts'
-import { ClientGone } from '../uploads/ingest.ts'
+import { answerClientError, answerErrors } from './answer-errors.ts'
 import type { Ctx, RequestState, Routes } from './context.ts'
 import type { Origin } from './origin.ts'
-import { errorAnswer } from './problem.ts'
-import { waitsForContinue } from './request.ts'
 
 const maxHeaderBytes = 16 * 1024
 /** Milliseconds in which a request's headers must have come. */
@@ -17,10 +15,6 @@ const headersTimeoutMs = 30_000
 /** Milliseconds for which an idle connection is kept. */
 const keepAliveMs = 65_000
 const maxConnections = 10_000
-/** Bytes of a refused body that are read and dropped, so that the connection stays usable. */
-const drainBytes = 64 * 1024
-/** Milliseconds for which a connection whose body was refused stays open, so that the client can read why. */
-const lingerMs = 1_000
 /** Milliseconds between two looks for idle connections while stopping. */
 const idleCheckMs = 50
 /** Seconds for which a browser may remember the answer to a preflight. */
@@ -121,40 +115,6 @@ function identify(options: HttpServerOptions, stopping: () => boolean): Koa.Midd
   }
 }
 
-function answerErrors(log: Logger): Koa.Middleware<RequestState> {
-  return async (ctx, next) => {
-    try {
-      await next()
-      if (ctx.respond !== false) closeWhenUnread(ctx.req, ctx.res)
-    } catch (error) {
-      if (error instanceof ClientGone || ctx.res.headersSent || ctx.res.destroyed) {
-        ctx.respond = false
-        ctx.res.destroy()
-        return
-      }
-      const known = error instanceof UploadError
-      const answer = errorAnswer(error, { path: ctx.path, method: ctx.method, contentType: ctx.get('content-type') })
-      if (!known || answer.status >= 500)
-        log.error({ requestId: ctx.state.requestId, err: error }, known ? error.message : 'unexpected error')
-      for (const name of fileHeaders) ctx.remove(name)
-      ctx.status = answer.status
-      ctx.set(answer.headers)
-      ctx.body = answer.body
-      if (bodyIsUnread(ctx.req)) refuseBody(ctx, answer.body)
-    }
-  }
-}
-
-/** What described the file that is not sent after all. */
-const fileHeaders = [
-  'Content-Type',
-  'Content-Disposition',
-  'Content-Range',
-  'Content-Security-Policy',
-  'ETag',
-  'Last-Modified',
-]
-
 /** No route took the request: other methods may exist at its address. */
 function answerUnrouted(ctx: Ctx): void {
   const methods = new Set(ctx.matched?.flatMap((route) => route.methods))
@@ -171,38 +131,6 @@ async function mustAcceptJson(ctx: Koa.Context, next: Koa.Next): Promise<void> {
   if (!noJsonPaths.test(ctx.path) && !ctx.accepts('application/json', 'application/problem+json'))
     throw new UploadError('not_acceptable', 'The answer is JSON, which the Accept header excludes.')
   await next()
-}
-
-/** More of the body is to come than is worth reading. */
-function bodyIsUnread(req: IncomingMessage): boolean {
-  if (req.complete || req.destroyed) return false
-  const length = req.headers['content-length']
-  if (length === undefined && req.headers['transfer-encoding'] === undefined) return false
-  return waitsForContinue(req) || length === undefined || Number(length) > drainBytes
-}
-
-function closeWhenUnread(req: IncomingMessage, res: ServerResponse): void {
-  if (bodyIsUnread(req)) res.setHeader('Connection', 'close')
-}
-
-/**
- * Answers, reads no more of the body, and closes only a little later: a connection that is closed while the client still sends is
- * reset, and the client would never see the answer.
- */
-function refuseBody(ctx: Koa.ParameterizedContext<RequestState>, body: object): void {
-  const { req, res } = ctx
-  ctx.respond = false
-  req.pause()
-  const text = Buffer.from(JSON.stringify(body))
-  res.setHeader('Connection', 'close')
-  res.setHeader('Content-Length', text.length)
-  res.write(text)
-  const close = () => {
-    clearTimeout(timer)
-    if (!res.writableEnded) res.end()
-  }
-  const timer = setTimeout(close, lingerMs)
-  req.once('close', close)
 }
 
 function allowOrigins(origins: readonly string[]): Koa.Middleware {
@@ -223,27 +151,6 @@ function allowOrigins(origins: readonly string[]): Koa.Middleware {
     maxAge: preflightSeconds,
     keepHeadersOnError: true,
   })
-}
-
-/** What Node could not read as HTTP never reaches the application. */
-function answerClientError(
-  error: NodeJS.ErrnoException,
-  socket: NodeJS.WritableStream & { destroyed?: boolean },
-): void {
-  if (!socket.writable || socket.destroyed) return
-  const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
-  const title = STATUS_CODES[status] ?? ''
-  const name = title.toUpperCase().replaceAll(' ', '_')
-  const detail = 'The request could not be read as HTTP.'
-  const body = JSON.stringify({ type: name, title, status, detail, errorCode: name })
-  const head = [
-    `HTTP/1.1 ${status} ${title}`,
-    'Content-Type: application/problem+json; charset=utf-8',
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    `X-Request-Id: req_${randomBytes(12).toString('hex')}`,
-    'Connection: close',
-  ]
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {

@@ -2,7 +2,6 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 
 const root = join(import.meta.dirname, '../..')
 const program = join(root, 'bin/fairlead.js')
@@ -83,14 +82,15 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     return ended
   }
 
-  async function run(...args: string[]) {
-    try {
-      const { stdout, stderr } = await promisify(execFile)(process.execPath, [program, ...args, '--json'], { cwd: folder, env })
-      return { code: 0, json: JSON.parse(stdout) as unknown, stdout, stderr }
-    } catch (error) {
-      const failed = error as { code: number; stdout: string; stderr: string } // what execFile rejects with
-      return { ...failed, json: failed.stdout ? (JSON.parse(failed.stdout) as unknown) : undefined }
-    }
+  function run(...args: string[]) {
+    type Ran = Awaited<ReturnType<TestGateway['run']>>
+    return new Promise<Ran>((resolve) => {
+      execFile(process.execPath, [program, ...args, '--json'], { cwd: folder, env }, (error, stdout, stderr) => {
+        const code = typeof error?.code === 'number' ? error.code : error ? 1 : 0
+        const json: unknown = stdout === '' ? undefined : JSON.parse(stdout)
+        resolve({ code, json, stdout, stderr })
+      })
+    })
   }
 
   const gateway = { url: '', folder, dataDir, key: '', pid: 0, log: () => log, out: () => out, stop, start, run, close }
