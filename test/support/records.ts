@@ -38,12 +38,15 @@ export interface Backend {
   close(): Promise<void>
 }
 
+/** Memory where there is such a folder: nobody pulls the plug here, and waiting for the disk takes most of the time otherwise. */
+const scratch = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+
 export interface SqliteBackend extends Backend {
   readonly path: string
 }
 
 export async function sqliteBackend(options: OpenOptions = {}): Promise<SqliteBackend> {
-  const folder = await mkdtemp(join(tmpdir(), 'fairlead-records-'))
+  const folder = await mkdtemp(join(scratch, 'fairlead-records-'))
   const left: Records[] = []
   let crashes = 0
   let path = join(folder, 'records.db')

@@ -1,0 +1,196 @@
+import { type Kysely, type Selectable, sql } from 'kysely'
+import type { NewRecord } from '../uploads/records.ts'
+import { query } from './query.ts'
+import { idBytes, type jobColumns } from './rows.ts'
+import type { LedgerKind, Schema, UploadTable } from './schema.ts'
+
+type Row = Selectable<UploadTable>
+
+/** A new record's columns; those of bytes that have not come are filled in by the text. */
+export function uploadColumns(record: NewRecord) {
+  return {
+    id: idBytes(record.id),
+    workspace_id: record.workspaceId,
+    project_id: record.projectId,
+    user_id: record.userId,
+    dialect: record.dialect,
+    state: record.state,
+    category: record.category,
+    filename: record.filename,
+    declared_type: record.declaredType,
+    declared_size: record.declaredSize,
+    declared_checksum: record.declaredChecksum === null ? null : JSON.stringify(record.declaredChecksum),
+    content_type: record.properties.contentType,
+    reserved: record.reserve,
+    context: record.context === null ? null : JSON.stringify(record.context),
+    metadata: JSON.stringify(record.metadata),
+    properties: JSON.stringify(record.properties),
+    extra: JSON.stringify(record.extra),
+    created_at: record.createdAt,
+    updated_at: record.createdAt,
+    expires_at: record.expiresAt,
+  }
+}
+
+/** The texts of the operations in `uploads.ts`. */
+export function uploadQueries(db: Kysely<Schema>) {
+  type Change = { id: string; used: number; reserved: number; noLimit: number; limit: number | null }
+  const countBy = (p: Change) =>
+    db
+      .updateTable('workspace')
+      .set((eb) => ({ used: eb('used', '+', p.used), reserved: eb('reserved', '+', p.reserved) }))
+      .where('id', '=', p.id)
+      .returning('id')
+  return {
+    count: query<Change>()(countBy),
+    countWithinQuota: query<Change>()((p) =>
+      countBy(p).where(
+        sql<boolean>`(${p.reserved} <= 0 or used + reserved + ${p.reserved} <= coalesce(quota, ${p.limit}, ${p.noLimit}))`,
+      ),
+    ),
+    workspace: query<{ id: string }>()((p) => db.selectFrom('workspace').selectAll().where('id', '=', p.id)),
+    insertLedger: query<{
+      workspace: string
+      upload: Uint8Array
+      kind: LedgerKind
+      used: number
+      reserved: number
+      at: number
+    }>()((p) =>
+      db.insertInto('ledger').values({
+        workspace_id: p.workspace,
+        upload_id: p.upload,
+        kind: p.kind,
+        used: p.used,
+        reserved: p.reserved,
+        at: p.at,
+      }),
+    ),
+    addDay: query<{ workspace: string; day: string; bytes: number }>()((p) =>
+      db
+        .insertInto('usage_day')
+        .values({ workspace_id: p.workspace, day: p.day, uploads: 1, bytes: p.bytes })
+        .onConflict((conflict) =>
+          conflict.columns(['workspace_id', 'day']).doUpdateSet((eb) => ({
+            uploads: eb('usage_day.uploads', '+', 1),
+            bytes: eb('usage_day.bytes', '+', eb.ref('excluded.bytes')),
+          })),
+        ),
+    ),
+    insertJob: query<ReturnType<typeof jobColumns>>()((p) =>
+      db.insertInto('job').values({
+        kind: p.kind,
+        upload_id: p.uploadId,
+        object_key: p.objectKey,
+        payload: p.payload,
+        due: p.due,
+        error: null,
+        failed_at: null,
+      }),
+    ),
+    deleteVerdicts: query<{ id: Uint8Array }>()((p) =>
+      db.deleteFrom('job').where('upload_id', '=', p.id).where('kind', '=', 'verdict'),
+    ),
+    deleteJobs: query<{ id: Uint8Array }>()((p) => db.deleteFrom('job').where('upload_id', '=', p.id)),
+    get: query<{ id: Uint8Array }>()((p) => db.selectFrom('upload').selectAll().where('id', '=', p.id)),
+    insertUpload: query<ReturnType<typeof uploadColumns>>()((p) =>
+      db
+        .insertInto('upload')
+        .values({
+          id: p.id,
+          workspace_id: p.workspace_id,
+          project_id: p.project_id,
+          user_id: p.user_id,
+          batch_id: null,
+          dialect: p.dialect,
+          state: p.state,
+          category: p.category,
+          filename: p.filename,
+          declared_type: p.declared_type,
+          declared_size: p.declared_size,
+          declared_checksum: p.declared_checksum,
+          content_type: p.content_type,
+          size: null,
+          received: 0,
+          reserved: p.reserved,
+          object_key: null,
+          sha256: null,
+          context: p.context,
+          metadata: p.metadata,
+          properties: p.properties,
+          extra: p.extra,
+          rejection: null,
+          created_at: p.created_at,
+          updated_at: p.updated_at,
+          expires_at: p.expires_at,
+        })
+        .returningAll(),
+    ),
+    update: query<Row>()((p) =>
+      db
+        .updateTable('upload')
+        .set({
+          state: p.state,
+          content_type: p.content_type,
+          size: p.size,
+          received: p.received,
+          reserved: p.reserved,
+          object_key: p.object_key,
+          sha256: p.sha256,
+          context: p.context,
+          properties: p.properties,
+          extra: p.extra,
+          rejection: p.rejection,
+          updated_at: p.updated_at,
+          expires_at: p.expires_at,
+        })
+        .where('id', '=', p.id),
+    ),
+    setReserved: query<{ id: Uint8Array; reserved: number }>()((p) =>
+      db.updateTable('upload').set({ reserved: p.reserved }).where('id', '=', p.id),
+    ),
+    deleteUpload: query<{ id: Uint8Array }>()((p) => db.deleteFrom('upload').where('id', '=', p.id)),
+    insertIntent: query<{ key: string; upload: Uint8Array; at: number }>()((p) =>
+      db.insertInto('object_intent').values({ object_key: p.key, upload_id: p.upload, at: p.at }),
+    ),
+    takeIntent: query<{ key: string; upload: Uint8Array }>()((p) =>
+      db
+        .deleteFrom('object_intent')
+        .where('object_key', '=', p.key)
+        .where('upload_id', '=', p.upload)
+        .returning('object_key'),
+    ),
+    deleteIntent: query<{ key: string }>()((p) => db.deleteFrom('object_intent').where('object_key', '=', p.key)),
+    project: query<{ workspace: string; id: string }>()((p) =>
+      db.selectFrom('project').select('id').where('workspace_id', '=', p.workspace).where('id', '=', p.id),
+    ),
+    insertProject: query<{ workspace: string; id: string; at: number }>()((p) =>
+      db
+        .insertInto('project')
+        .values({ workspace_id: p.workspace, id: p.id, created_at: p.at })
+        .onConflict((conflict) => conflict.doNothing()),
+    ),
+    bind: query<{ workspace: string; project: string; upload: Uint8Array; held: number }>()((p) =>
+      db
+        .insertInto('binding')
+        .values({ workspace_id: p.workspace, project_id: p.project, upload_id: p.upload, held: p.held })
+        .onConflict((conflict) =>
+          conflict.columns(['workspace_id', 'project_id', 'upload_id']).doUpdateSet({ held: 1 }),
+        ),
+    ),
+    unbind: query<{ workspace: string; project: string; upload: Uint8Array }>()((p) =>
+      db
+        .deleteFrom('binding')
+        .where('workspace_id', '=', p.workspace)
+        .where('project_id', '=', p.project)
+        .where('upload_id', '=', p.upload)
+        .returning('upload_id'),
+    ),
+    heldBy: query<{ id: Uint8Array }>()((p) =>
+      db.selectFrom('binding').select('project_id').where('upload_id', '=', p.id).where('held', '=', 1).limit(1),
+    ),
+    projectsOf: query<{ id: Uint8Array }>()((p) =>
+      db.selectFrom('binding').select('project_id').where('upload_id', '=', p.id),
+    ),
+  }
+}
