@@ -57,7 +57,9 @@ for (let i = 0; i < 100; i++) await upload(records)
 
 let started = performance.now()
 for (let i = 0; i < sequential; i++) await upload(records)
-console.log(`one after another: ${((performance.now() - started) / sequential).toFixed(2)} ms for the three transactions`)
+console.log(
+  `one after another: ${((performance.now() - started) / sequential).toFixed(2)} ms for the three transactions`,
+)
 
 started = performance.now()
 await Promise.all(
@@ -66,6 +68,8 @@ await Promise.all(
   }),
 )
 const seconds = (performance.now() - started) / 1_000
-console.log(`${parallel} at once: ${Math.round((parallel * each) / seconds)} uploads/s, ${Math.round((parallel * each * 3) / seconds)} operations/s`)
+console.log(
+  `${parallel} at once: ${Math.round((parallel * each) / seconds)} uploads/s, ${Math.round((parallel * each * 3) / seconds)} operations/s`,
+)
 await records.close()
 await rm(folder, { recursive: true })

@@ -61,7 +61,6 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
   const records = await openRecords(config)
   const store = openStore(config)
   await store.recover()
-  await records.recover()
 
   for (const plugin of config.plugins)
     await plugin.setup?.({ log, directory: () => pluginFolder(config.dataDir, plugin.name) })
@@ -85,6 +84,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     wakeJobs,
     onError: (err, uploadId) => log.error({ err, uploadId }, 'a verdict could not be reached'),
   })
+  await service.recover()
   const worker = startWorker(
     records,
     {

@@ -206,7 +206,7 @@ const recover = (): Plan => (model) => {
     if (upload?.state === 'receiving' && upload.key === null) Object.assign(upload, { state: 'expired', reserved: 0 })
   }
   model.staged.clear()
-  return done((records) => records.recover())
+  return done((records) => records.recover(() => []))
 }
 
 const which = fc.nat({ max: 1_000 })

@@ -88,10 +88,10 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
 
     overdue: (limit) => read(() => jobs.overdue(limit)),
     forget: (before, limit) => submit(() => jobs.forget(before, limit)),
-    recover: () =>
+    recover: (jobsOf) =>
       submit(function* () {
         for (const upload of yield* jobs.interrupted())
-          yield* uploads.transition(upload.id, { from: ['receiving'], to: 'expired' })
+          yield* uploads.transition(upload.id, { from: ['receiving'], to: 'expired', jobs: jobsOf(upload) })
         for (const key of yield* jobs.intents()) yield* uploads.abandon(key)
         yield* jobs.allDue()
       }),

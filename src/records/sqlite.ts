@@ -1,6 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
+import { storageUnavailable } from '../errors.ts'
 import type { Records } from '../uploads/records.ts'
 import { migrate, type Migrated } from './migrate.ts'
 import type { Operation } from './query.ts'
@@ -60,6 +61,16 @@ function openDatabase(path: string): { readonly db: Database.Database; readonly 
     db.close()
     throw cause
   }
+}
+
+/** Another process holds the file for too long, or the disk is full or broken: another time it may work. */
+const passingCodes = ['SQLITE_BUSY', 'SQLITE_FULL', 'SQLITE_IOERR']
+
+function passing(failure: unknown): Error {
+  const code = failure instanceof Database.SqliteError ? failure.code : ''
+  if (passingCodes.some((one) => code.startsWith(one)))
+    return storageUnavailable('The records cannot be written now.', failure)
+  return failure instanceof Error ? failure : new Error(String(failure))
 }
 
 interface Waiting {
@@ -131,7 +142,7 @@ function sqliteDriver(db: Database.Database): Driver {
           },
           settle(failure) {
             if (failure === undefined && result) resolve(result.value)
-            else reject(failure instanceof Error ? failure : new Error(String(failure)))
+            else reject(passing(failure))
           },
         })
         if (waiting.length === 1) setImmediate(flush)

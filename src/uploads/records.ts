@@ -196,7 +196,7 @@ export interface Records {
   /** Forgets `rejected` and `expired` records that have not changed since `before`; returns how many. */
   forget(before: number, limit: number): Promise<number>
   /** After a crash: nothing is on its way any more. Staged keys become deletions, uploads that cannot go on `expired`, jobs due. */
-  recover(): Promise<void>
+  recover(jobs: (expired: Upload) => readonly NewJob[]): Promise<void>
   /** Those of the keys of which no record, intent or job knows. */
   unknownKeys(keys: readonly string[]): Promise<readonly string[]>
   /** Uploads with bytes in the store, by number. */

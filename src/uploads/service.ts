@@ -291,7 +291,10 @@ export function uploadService(deps: ServiceDependencies) {
     }
   }
 
-  return { create, receive, put, confirm, resume, remove, expire }
+  /** At the start, before anything else: nothing is on its way any more. */
+  const recover = (): Promise<void> => records.recover(endJobs)
+
+  return { create, receive, put, confirm, resume, remove, expire, recover }
 }
 
 export type UploadService = ReturnType<typeof uploadService>

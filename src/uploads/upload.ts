@@ -2,7 +2,7 @@ import type { ErrorCode } from '../errors.ts'
 
 /**
  * `pending` (record, no bytes) → `receiving` → `processing` (all bytes are there, the pipeline runs) → `ready` | `rejected`;
- * `pending`/`receiving` → `expired`. Deleting removes the record. There are no other transitions.
+ * `receiving` → `rejected` (refused while the bytes came); `pending`/`receiving` → `expired`. Deleting removes the record.
  */
 export const uploadStates = ['pending', 'receiving', 'processing', 'ready', 'rejected', 'expired'] as const
 export type UploadState = (typeof uploadStates)[number]

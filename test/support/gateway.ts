@@ -77,7 +77,9 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
   async function stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | string> {
     const running = child
     if (!running || running.exitCode !== null || running.signalCode !== null) return running?.exitCode ?? 0
-    const ended = new Promise<number | string>((resolve) => running.once('exit', (code, by) => resolve(code ?? by ?? '')))
+    const ended = new Promise<number | string>((resolve) =>
+      running.once('exit', (code, by) => resolve(code ?? by ?? '')),
+    )
     running.kill(signal)
     return ended
   }
@@ -100,7 +102,8 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
   }
   await start()
   // The key comes a moment after the line that says where the server listens.
-  for (let tries = 0; tries < 100 && !/op_live_\w+/.test(out); tries++) await new Promise((resolve) => setTimeout(resolve, 10))
+  for (let tries = 0; tries < 100 && !/op_live_\w+/.test(out); tries++)
+    await new Promise((resolve) => setTimeout(resolve, 10))
   gateway.key = /op_live_[0-9A-Za-z]{32}/.exec(out)?.[0] ?? ''
   return gateway
 }

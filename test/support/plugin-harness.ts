@@ -1,6 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { Rejection } from '../../src/errors.ts'
-import { BudgetError, type ByteSource, type Patch, type Plugin, type Upload, type UploadContext } from '../../src/plugin.ts'
+import {
+  BudgetError,
+  type ByteSource,
+  type Patch,
+  type Plugin,
+  type Upload,
+  type UploadContext,
+} from '../../src/plugin.ts'
 
 export interface Run {
   readonly patch: Patch
@@ -88,7 +95,8 @@ export async function runPlugin(plugin: Plugin, path: string, over: Partial<Uplo
     upload = { ...upload, properties: { ...upload.properties, ...patch.properties } }
   }
   if (plugin.accepts?.(upload) ?? true) {
-    if (plugin.inspect) apply(await plugin.inspect.handler(content.subarray(0, plugin.inspect.bytes), uploadContext(upload)))
+    if (plugin.inspect)
+      apply(await plugin.inspect.handler(content.subarray(0, plugin.inspect.bytes), uploadContext(upload)))
     apply(await plugin.beforeFinish?.(source, uploadContext(upload)))
   }
   const patch = {

@@ -167,7 +167,7 @@ export async function startRig(first: RigOptions = {}): Promise<Rig> {
       await backend.crash()
       await built.store.recover()
       built = await build(options)
-      await built.records.recover()
+      await built.service.recover()
     },
     async objects() {
       const files = readdirSync(directory, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())

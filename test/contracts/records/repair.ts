@@ -14,14 +14,16 @@ export function repairContract(open: Open): void {
       await at.records.stage(pending.id, second)
       await at.records.stage(here.id, third)
       await at.backend.crash()
-      await at.records.recover()
+      const plugin = 'tidy'
+      await at.records.recover((upload) => [{ kind: 'after-terminate', upload, plugin }])
       expect(await at.records.get(interrupted.id)).toMatchObject({ state: 'expired', reserved: 0 })
       expect(await at.records.get(pending.id)).toMatchObject({ state: 'pending', reserved: 5 })
       expect(await at.records.get(here.id)).toMatchObject({ state: 'receiving', objectKey: here.objectKey })
-      const deletions = (await dueWork(at.records)).map((work) =>
-        work.kind === 'delete-object' ? work.key : work.kind,
-      )
-      expect(deletions.toSorted()).toEqual([lost, second, third].toSorted())
+      const work = (await dueWork(at.records)).map((one) => {
+        if (one.kind === 'delete-object') return one.key
+        return one.kind === 'after-terminate' ? one.upload.id : one.kind
+      })
+      expect(work.toSorted()).toEqual([lost, second, third, interrupted.id].toSorted())
       expect(await at.backend.raw('select * from object_intent')).toEqual([])
       expect(await at.records.workspace('w')).toMatchObject({ reserved: 15 })
     })
@@ -30,7 +32,7 @@ export function repairContract(open: Open): void {
       const uploads = []
       for (const state of ['pending', 'receiving', 'processing', 'ready', 'rejected', 'expired'] as const)
         uploads.push(await uploadIn(at.records, state))
-      for (let i = 0; i < 2; i++) await at.records.recover()
+      for (let i = 0; i < 2; i++) await at.records.recover(() => [])
       for (const upload of uploads) expect(await at.records.get(upload.id)).toEqual(upload)
     })
 
@@ -46,7 +48,7 @@ export function repairContract(open: Open): void {
       await at.records.failed(failed?.number ?? -1, 'x', noon + 100_000)
       await at.records.failed(givenUp?.number ?? -1, 'x', null)
       expect(await dueWork(at.records)).toEqual([])
-      await at.records.recover()
+      await at.records.recover(() => [])
       expect(await at.records.claim(9, 0)).toMatchObject([
         { work: { kind: 'verdict', uploadId: upload.id } },
         { number: leased?.number, tries: 0 },
