@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import {
   type FileHandle,
@@ -121,7 +122,7 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
       await prepare(directory, temporary).catch(fail('The directory of the store could not be prepared.'))
     },
     async check() {
-      await probe(join(temporary, `probe.${++writers}`)).catch(fail('The store cannot be written.'))
+      await probe(join(temporary, `probe.${randomUUID()}`)).catch(fail('The store cannot be written.'))
       const { bavail, bsize } = await statfs(temporary).catch(fail('The free space is not known.'))
       if (bavail * bsize < leastFreeBytes) throw storageUnavailable('The disk of the store is nearly full.')
     },

@@ -39,15 +39,15 @@ function run(
   options: { cwd: string; env?: Record<string, string> },
 ): Promise<Ended> {
   return new Promise((resolve) => {
-    const env = { PATH: process.env['PATH'] ?? '', NODE_COMPILE_CACHE: cache, ...options.env }
-    const child = execFile(file, args, { cwd: options.cwd, env, timeout: 10_000 }, (_, stdout, stderr) =>
+    const variables = { PATH: process.env['PATH'] ?? '', NODE_COMPILE_CACHE: cache, ...options.env }
+    const child = execFile(file, args, { cwd: options.cwd, env: variables, timeout: 10_000 }, (_, stdout, stderr) =>
       resolve({ code: child.exitCode, stdout, stderr }),
     )
   })
 }
 
-const fairlead = (folder: string, args: readonly string[], env: Record<string, string> = {}): Promise<Ended> =>
-  run(process.execPath, [program, ...args], { cwd: folder, env: { FAIRLEAD_PORT: '0', ...env } })
+const fairlead = (folder: string, args: readonly string[], variables: Record<string, string> = {}): Promise<Ended> =>
+  run(process.execPath, [program, ...args], { cwd: folder, env: { FAIRLEAD_PORT: '0', ...variables } })
 
 /** What a server that cannot start must do: end with 1 and say why, in one line. */
 function expectOneLine(ended: Ended, saying: RegExp, code = 1): void {
@@ -290,8 +290,7 @@ describe('the command line, while the server runs', () => {
     expect(programs).toMatchObject({ code: 0, stderr: '' })
     expect(programs.stdout.trimEnd()).not.toContain('\n')
     const printed: unknown = JSON.parse(programs.stdout)
-    if (Array.isArray(holds)) expect(printed).toEqual(holds)
-    else expect(printed).toMatchObject(holds)
+    expect({ printed }).toMatchObject({ printed: holds })
   })
 
   it.each([
@@ -350,12 +349,12 @@ describe('the command line, while the server runs', () => {
       'N',
       '--json',
     ]
-    const env = {
+    const variables = {
       FAIRLEAD_DATA_DIR: gateway.dataDir,
       FAIRLEAD_CONFIG: join(gateway.folder, 'uploads.config.ts'),
       HOME: gateway.folder,
     }
-    const ended = await run('npm', args, { cwd: projectRoot, env })
+    const ended = await run('npm', args, { cwd: projectRoot, env: variables })
     expect(ended.code).toBe(0)
     expect(JSON.parse(ended.stdout)).toMatchObject({
       workspace_id: 'W3',
