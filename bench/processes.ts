@@ -1,5 +1,5 @@
 /** What the measurements share: the gateway and a bare server as processes of their own, and what the kernel says about them. */
-import { type ChildProcess, fork, spawn } from 'node:child_process'
+import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createWriteStream, openSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -121,7 +121,5 @@ async function bare(folder: string): Promise<void> {
   const address = server.address()
   process.send?.(typeof address === 'object' ? address?.port : 0)
 }
-
-export type Told = ChildProcess
 
 if (process.argv[2] === 'bare' && process.argv[1] === import.meta.filename) await bare(process.argv[3] ?? tmpdir())

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { Readable } from 'node:stream'
-import { expect } from 'vitest'
+import { afterAll, expect } from 'vitest'
 import { type JobHandlers, startWorker, type Worker } from '../../src/jobs/worker.ts'
 import { type PluginRunner, pluginRunner } from '../../src/pipeline/runner.ts'
 import type { Plugin, PluginLog } from '../../src/plugin.ts'
@@ -72,7 +72,7 @@ export const principal: Principal = {
 
 /** Directories of stores that were cleaned up: making the hundreds below one takes longer than most tests. */
 const spare: string[] = []
-process.on('exit', () => spare.forEach((directory) => rmSync(directory, { recursive: true, force: true })))
+afterAll(() => spare.splice(0).forEach((directory) => rmSync(directory, { recursive: true, force: true })))
 
 export async function startRig(first: RigOptions = {}): Promise<Rig> {
   const made = spare.pop()
