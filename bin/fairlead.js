@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import { fileURLToPath } from 'node:url'
+
 // Plain JavaScript that any Node can read: an old one must say so instead of failing on what it does not know.
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 if (major < 24 || (major === 24 && minor < 11)) {
@@ -7,5 +9,8 @@ if (major < 24 || (major === 24 && minor < 11)) {
   )
   process.exit(1)
 }
+// What was compiled once need not be compiled at the next start. Where nothing can be written, nothing is kept.
+const { enableCompileCache } = await import('node:module')
+enableCompileCache?.(fileURLToPath(new URL('../node_modules/.cache/fairlead', import.meta.url)))
 const { main } = await import('../src/cli.ts')
 await main(process.argv.slice(2))

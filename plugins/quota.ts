@@ -1,7 +1,7 @@
 import type { Plugin } from '../src/plugin.ts'
 
 export interface QuotaOptions {
-  /** Bytes that an upload of unknown length takes at a time. @default 8 MiB */
+  /** Bytes beyond those that have come that an upload of unknown length holds at most. @default 8 MiB */
   readonly step?: number
 }
 
@@ -25,28 +25,29 @@ export function quota(options: QuotaOptions = {}): Plugin {
       if (ctx.upload.declaredSize !== null) return undefined
       let seen = 0
       let held = ctx.upload.reserved
-      const grow = async () => {
-        const wanted = seen + step
+      const grow = async (needed: number) => {
+        // Most bodies come in one piece, and then hold just what they are; a long one takes ever larger steps.
+        const wanted = held === 0 ? needed : needed + Math.min(step, seen)
         try {
           await ctx.reserve(wanted)
           held = wanted
         } catch {
           // Where a whole step has no more room, the bytes themselves may still have.
-          await ctx.reserve(seen)
-          held = seen
+          await ctx.reserve(needed)
+          held = needed
         }
       }
       return {
-        write(chunk) {
+        write(chunk, ahead) {
           seen += chunk.length
-          return seen > held ? grow() : undefined
+          return seen > held ? grow(seen + ahead) : undefined
         },
         end() {},
       }
     },
 
     async beforeFinish(bytes, ctx) {
-      await ctx.reserve(bytes.size)
+      if (ctx.upload.reserved < bytes.size) await ctx.reserve(bytes.size)
     },
   }
 }

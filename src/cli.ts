@@ -13,6 +13,12 @@ const commands: readonly Command[] = [...serveCommands, ...keyCommands, ...works
 const nameOf = (command: Command): string[] =>
   /^[a-z-]+(?: [a-z-]+)?(?= |$)/.exec(command.usage.replace(/ [[<-].*$/, ''))?.[0].split(' ') ?? []
 
+const wordsOf = (args: readonly string[]): string =>
+  args
+    .filter((arg) => !arg.startsWith('-'))
+    .slice(0, 2)
+    .join(' ')
+
 /** Runs one command: prints what it has to say, and sets the exit code. Errors are one line on stderr. */
 export async function main(args: readonly string[]): Promise<void> {
   const json = args.includes('--json')
@@ -22,7 +28,7 @@ export async function main(args: readonly string[]): Promise<void> {
       return
     }
     const command = commands.find((one) => nameOf(one).every((word, i) => args[i] === word))
-    if (!command) throw new UsageError(`There is no command "${args.slice(0, 2).join(' ')}": see "fairlead help".`)
+    if (!command) throw new UsageError(`There is no command "${wordsOf(args)}": see "fairlead help".`)
     const output = await command.run(readInput(command, args))
     if (!output) return
     process.stdout.write(`${json ? JSON.stringify(output.json) : output.text}\n`)

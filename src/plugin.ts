@@ -89,8 +89,12 @@ export interface ByteSource {
 
 /** Sees every byte once and in order while the file passes. */
 export interface Tap {
-  /** A promise that it returns holds the stream back. The chunk may not be kept: copy what is needed later. */
-  write(chunk: Uint8Array): Awaitable<void>
+  /**
+   * A promise that it returns holds the stream back. The chunk may not be kept: copy what is needed later.
+   *
+   * @param ahead bytes that have come already and follow in the next calls
+   */
+  write(chunk: Uint8Array, ahead: number): Awaitable<void>
   end(): Awaitable<Patch | void>
   /** The upload broke off or was refused. */
   abort?(): void

@@ -15,9 +15,12 @@ export function tapLine(taps: readonly NamedTap[]): TapLine {
 
   /** Hands over the chunks from `at` on; waits only from the first one on that the tap holds back. */
   function feed(one: NamedTap, chunks: readonly Uint8Array[], at = 0): Promise<void> | undefined {
+    let ahead = chunks.slice(at).reduce((sum, chunk) => sum + chunk.length, 0)
     for (let i = at; i < chunks.length; i++) {
       const chunk = chunks[i]
-      const pending = chunk && one.tap.write(chunk)
+      if (!chunk) continue
+      ahead -= chunk.length
+      const pending = one.tap.write(chunk, ahead)
       if (pending) return one.inTime(pending).then(() => feed(one, chunks, i + 1))
     }
     return undefined

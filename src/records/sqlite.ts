@@ -84,6 +84,11 @@ interface Waiting {
  */
 function sqliteDriver(db: Database.Database): Driver {
   const statements = new Map<string, Database.Statement<unknown[], never>>()
+  const begin = db.prepare('BEGIN IMMEDIATE')
+  const commit = db.prepare('COMMIT')
+  const mark = db.prepare('SAVEPOINT one')
+  const keep = db.prepare('RELEASE one')
+  const undo = db.prepare('ROLLBACK TO one')
   let waiting: Waiting[] = []
   let closed = false
 
@@ -108,21 +113,21 @@ function sqliteDriver(db: Database.Database): Driver {
     if (waiting.length > 0) setImmediate(flush)
     const failures = new Map<Waiting, unknown>()
     try {
-      db.exec('BEGIN IMMEDIATE')
+      begin.run()
       for (const one of batch) {
-        db.exec('SAVEPOINT one')
+        mark.run()
         try {
           one.run()
-          db.exec('RELEASE one')
+          keep.run()
         } catch (failure) {
           // A full or broken disk ends the whole transaction: then nothing of the batch was done.
           if (!db.inTransaction) throw failure
           failures.set(one, failure)
-          db.exec('ROLLBACK TO one')
-          db.exec('RELEASE one')
+          undo.run()
+          keep.run()
         }
       }
-      db.exec('COMMIT')
+      commit.run()
     } catch (failure) {
       if (db.inTransaction) db.exec('ROLLBACK')
       for (const one of batch) one.settle(failure)

@@ -21,7 +21,7 @@ export interface StoredObject {
  * The calls follow one another: the next starts when the promise of the last is settled.
  */
 export interface ObjectWriter {
-  /** Takes the chunks over; they are not changed afterwards by anybody. Resolves when more may come. */
+  /** Resolves when more may come. The chunks are the caller's again then, and may be empty: copy what is sent later. */
   write(chunks: readonly Uint8Array[]): Promise<void>
   /** Resolves when the object is readable under its key and survives a power loss. */
   finish(): Promise<void>

@@ -1,3 +1,4 @@
+import { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 
 /** Bytes of one gather while few bodies are open; smaller ones cost more calls than the bytes are worth. */
@@ -23,7 +24,7 @@ export interface Received {
   readonly end: End
 }
 
-/** Takes one gather. The chunks are its own from then on. */
+/** Takes one gather. Its chunks may be empty once the promise is settled: copy what is needed longer. */
 export type Sink = (chunks: readonly Buffer[], bytes: number) => Promise<void>
 
 /** One body on its way in. `headBytes` and `drain` follow one another. */
@@ -75,6 +76,12 @@ class Gather {
   /** Where the last chunk begins in the block, when it lies there. */
   #begin: number | undefined
 
+  /** Gives the memory back at once: left to the garbage collector it comes late, and piles up meanwhile. */
+  release(): void {
+    for (const { buffer, byteLength } of this.chunks)
+      if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
+  }
+
   add(chunk: Buffer): void {
     this.bytes += chunk.length
     if (chunk.length >= crumbBytes || this.chunks.length === 0) {
@@ -105,6 +112,8 @@ const processBudget = gatherBudget(allGathers)
 /** Begins to receive a body at once, as far as one gather goes. Somebody must call `drain` or `stop` then. */
 export function intake(body: Readable, options: IntakeOptions): Intake {
   const { limit, signal, memory = processBudget } = options
+  // What other streams hand out may be somebody else's too.
+  const ownChunks = body instanceof IncomingMessage
   let gather = new Gather()
   let received = 0
   let headBytes = 0
@@ -201,6 +210,7 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
           throw error
         }
         bytes += taken.bytes
+        if (ownChunks) taken.release()
       }
     },
     stop: onStop,

@@ -69,7 +69,7 @@ async function runHooks(plugin: Plugin, path: string, over: Partial<Upload>, sig
     )
     const tap = plugin.tap?.(uploadContext(upload, signal))
     if (tap) {
-      for await (const piece of await source.stream()) await tap.write(Uint8Array.from(piece))
+      for await (const piece of await source.stream()) await tap.write(Uint8Array.from(piece), 0)
       apply(await tap.end())
     }
     apply(await plugin.beforeFinish?.(source, uploadContext(upload, signal)))
