@@ -88,10 +88,17 @@ describe('a file of SQLite records', () => {
   })
 })
 
+const isStatement = (value: unknown): value is Database.Statement =>
+  typeof value === 'object' && value !== null && 'run' in value
+
 /** Counts the commits of all connections from now on. */
 function commits(): () => number {
-  const exec = vi.spyOn(Database.prototype, 'exec')
-  return () => exec.mock.calls.filter(([sql]) => sql === 'COMMIT').length
+  const memory = new Database(':memory:')
+  const prototype: unknown = Object.getPrototypeOf(memory.prepare('COMMIT'))
+  memory.close()
+  if (!isStatement(prototype)) throw new Error('That is no statement.')
+  const run = vi.spyOn(prototype, 'run')
+  return () => run.mock.contexts.filter(isStatement).filter(({ source }) => source === 'COMMIT').length
 }
 
 const outcomes = async (asked: readonly Promise<unknown>[]) =>
