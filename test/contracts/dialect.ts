@@ -24,7 +24,7 @@ export interface Endpoint {
 
 export interface DialectContract {
   readonly gateway: () => TestGateway
-  /** Contract §2: which of the two shapes its errors have, and under which media type. */
+  /** Which of the two shapes its errors have, and under which media type. */
   readonly errors: 'detail' | 'problem'
   readonly errorType: string
   /** Answers with JSON, and refuses clients that will not take it. @default true */
