@@ -9,15 +9,7 @@ export type Environment = Readonly<Record<string, string | undefined>>
 const prefix = 'FAIRLEAD_'
 
 /** Variables of features that this version does not have. */
-const later = [
-  ...['BUCKET', 'ENDPOINT', 'REGION', 'ACCESS_KEY_ID', 'SECRET_ACCESS_KEY', 'FORCE_PATH_STYLE', 'PUBLIC_ENDPOINT'].map(
-    (name) => `FAIRLEAD_S3_${name}`,
-  ),
-  ...['JWKS_URL', 'PUBLIC_KEY', 'ISSUER', 'AUDIENCE', 'AUTHORIZED_PARTIES'].map((name) => `FAIRLEAD_JWT_${name}`),
-  'FAIRLEAD_TUS_EXPIRY',
-  'FAIRLEAD_RATE_LIMIT',
-  'FAIRLEAD_METRICS_TOKEN',
-]
+const later = ['FAIRLEAD_TUS_EXPIRY']
 
 /**
  * The options that the environment sets.

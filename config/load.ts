@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path'
 import type { z } from 'zod'
 import type { Plugin } from '../src/plugin.ts'
+import { ConfigError } from './error.ts'
 import { type Environment, environmentWarnings, readEnvironment } from './environment.ts'
 import { faultIn, isRecord, valueAt } from './fault.ts'
 import { readConfigFile } from './file.ts'
@@ -18,7 +19,7 @@ type Values = z.output<typeof configSchema>
 /** A configuration with every default in place: paths are absolute, sizes are bytes, times are seconds. Frozen, but for the plugins themselves. */
 export interface Config extends DeepReadonly<Omit<Values, 'database' | 'storage' | 'plugins'>> {
   readonly database: { readonly url: string; readonly path: string }
-  readonly storage: { readonly driver: 'disk'; readonly directory: string }
+  readonly storage: { readonly driver: 'disk' | 's3'; readonly directory: string }
   readonly plugins: readonly Plugin[]
   /** The file that was read, if there was one. */
   readonly configFile: string | null
@@ -53,6 +54,7 @@ export async function loadConfig({ cwd, env, overrides = {} }: LoadOptions): Pro
     )
   }
   const values = check(merged)
+  checkTogether(values)
   const plugins = values.plugins ?? (await defaultPlugins())
   checkPlugins(plugins)
   return deepFreeze({
@@ -69,6 +71,16 @@ function check(config: unknown, file?: string): Values {
   const { success, data, error } = configSchema.safeParse(config)
   if (success) return data
   throw faultIn(config, error, file)
+}
+
+/** What one option asks of another. */
+function checkTogether({ storage, s3, jwt }: Values): void {
+  if (storage.driver === 's3' && s3.bucket === undefined)
+    throw new ConfigError('The s3 driver needs a bucket: set FAIRLEAD_S3_BUCKET (s3.bucket).')
+  if ((s3.accessKeyId === undefined) !== (s3.secretAccessKey === undefined))
+    throw new ConfigError('FAIRLEAD_S3_ACCESS_KEY_ID and FAIRLEAD_S3_SECRET_ACCESS_KEY go together: one is missing.')
+  if (jwt.jwksUrl !== undefined && jwt.publicKey !== undefined)
+    throw new ConfigError('FAIRLEAD_JWT_JWKS_URL and FAIRLEAD_JWT_PUBLIC_KEY exclude each other: set one.')
 }
 
 /** Options stand at the top or in one group. */

@@ -6,6 +6,30 @@ import * as values from './values.ts'
 const hour = 3600 // seconds
 const day = 24 * hour
 
+/** S3 servers that differ from one another in what `src/stores/s3/profiles.ts` says. */
+export const profileNames = ['aws', 'r2', 'b2', 'ceph', 'garage', 'rustfs', 'seaweedfs', 'generic'] as const
+const jwtAlgorithms = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+] as const
+
+const httpUrl = {
+  type: parsed(values.parsePublicUrl),
+  takes: 'an absolute http or https URL without credentials, query or fragment',
+}
+const claim = {
+  type: z.string().regex(/^[^.\s]{1,64}(\.[^.\s]{1,64}){0,4}$/),
+  takes: 'the name of a claim, or a path such as o.id',
+}
+
 const server = z.strictObject({
   host: option(
     { type: z.string().refine(values.isHost), takes: 'an IP address or a host name, without a port' },
@@ -77,11 +101,116 @@ const database = z.strictObject({
 })
 
 const storage = z.strictObject({
-  driver: option({ ...oneOf(['disk']), takes: 'disk; this version has no other storage driver' }, 'disk', {
-    variable: 'FAIRLEAD_STORAGE',
-    meaning: 'Where the files are.',
-  }),
+  driver: option(oneOf(['disk', 's3']), 'disk', { variable: 'FAIRLEAD_STORAGE', meaning: 'Where the files are.' }),
   directory: absent(path, '<dataDir>/objects', { meaning: 'Folder of the `disk` driver.' }),
+})
+
+const s3 = z.strictObject({
+  bucket: absent(
+    { type: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/), takes: 'the name of a bucket' },
+    'none',
+    { variable: 'FAIRLEAD_S3_BUCKET', meaning: 'Where the `s3` driver keeps the files. It must exist.' },
+  ),
+  endpoint: absent(httpUrl, "AWS's of the region", {
+    variable: 'FAIRLEAD_S3_ENDPOINT',
+    meaning: 'Address of the S3 server.',
+  }),
+  publicEndpoint: absent(httpUrl, '`s3.endpoint`', {
+    variable: 'FAIRLEAD_S3_PUBLIC_ENDPOINT',
+    meaning: 'Address of the same server as browsers reach it: presigned URLs begin with it.',
+  }),
+  region: absent({ type: z.string().regex(/^[A-Za-z0-9-]{1,64}$/), takes: 'the name of a region' }, "the profile's", {
+    variable: 'FAIRLEAD_S3_REGION',
+    meaning: 'Region that requests are signed for.',
+  }),
+  accessKeyId: absent({ type: z.string().min(1), takes: 'text that is not empty' }, 'as the AWS SDK finds it', {
+    variable: 'FAIRLEAD_S3_ACCESS_KEY_ID',
+    meaning: 'Goes with `s3.secretAccessKey`.',
+  }),
+  secretAccessKey: absent({ type: z.string().min(1), takes: 'text that is not empty' }, 'as the AWS SDK finds it', {
+    variable: 'FAIRLEAD_S3_SECRET_ACCESS_KEY',
+    secret: true,
+    meaning:
+      'Without the pair: the environment, the profile or the role of the machine, as the AWS SDK looks for them.',
+  }),
+  forcePathStyle: absent({ type: z.boolean(), takes: 'true or false', read: values.readBoolean }, "the profile's", {
+    variable: 'FAIRLEAD_S3_FORCE_PATH_STYLE',
+    meaning: 'The bucket is in the path of URLs, not in the host name.',
+  }),
+  profile: absent(oneOf(profileNames), 'by the endpoint, else `generic`', {
+    meaning: 'What the server is, where servers differ: see docs/s3.md.',
+  }),
+  downloads: option(oneOf(['redirect', 'proxy']), 'redirect', {
+    meaning: 'Whether a download is sent on to a presigned URL of the store, or passes through the gateway.',
+  }),
+  memory: option(
+    {
+      type: z.union([z.int(), parsed(values.parseSize)]).pipe(z.int().min(16 * 1024 * 1024)),
+      takes: 'bytes from 16 MiB',
+    },
+    '64MiB',
+    {
+      meaning: 'Memory for bytes on their way to the S3 server: see docs/s3.md for what to give it.',
+    },
+  ),
+})
+
+const names = (read: string) => ({
+  type: z.array(z.string().min(1).max(1_024)).min(1),
+  takes: read,
+  read: values.readList,
+})
+
+const jwt = z.strictObject({
+  jwksUrl: absent(httpUrl, 'none', {
+    variable: 'FAIRLEAD_JWT_JWKS_URL',
+    meaning: 'Where the public keys of the issuer are. This or `jwt.publicKey` makes the gateway take JWTs.',
+  }),
+  publicKey: absent(
+    {
+      type: z.string().regex(/^-----BEGIN (PUBLIC KEY|CERTIFICATE)-----\s[^]+-----END \1-----\s*$/),
+      takes: 'a public key (SPKI) or a certificate in PEM; \\n may stand for the line ends',
+      read: (text) => text.replaceAll('\\n', '\n'),
+    },
+    'none',
+    { variable: 'FAIRLEAD_JWT_PUBLIC_KEY', meaning: 'The key of the issuer, where there is no `jwt.jwksUrl`.' },
+  ),
+  issuer: absent({ type: z.string().min(1).max(1_024), takes: 'text that is not empty' }, 'none', {
+    variable: 'FAIRLEAD_JWT_ISSUER',
+    meaning: 'What `iss` must be. Without it any is taken that the key has signed: set it.',
+  }),
+  audience: absent(names('a list of names'), 'any', {
+    variable: 'FAIRLEAD_JWT_AUDIENCE',
+    meaning: '`aud` must hold one of these.',
+  }),
+  authorizedParties: absent(names('a list of origins or names'), 'any', {
+    variable: 'FAIRLEAD_JWT_AUTHORIZED_PARTIES',
+    meaning: '`azp` must be one of these; a token without it is refused then.',
+  }),
+  algorithms: option(
+    { type: z.array(z.enum(jwtAlgorithms)).min(1), takes: `a list of ${jwtAlgorithms.join(', ')}` },
+    ['RS256', 'ES256', 'EdDSA'],
+    { meaning: 'Signatures that are taken. Symmetric ones never are.' },
+  ),
+  workspaceClaim: absent(claim, '`org_id`, or `o.id`', {
+    meaning: 'Claim that names the workspace; a dot leads into an object.',
+  }),
+  scopesClaim: absent(claim, 'every user may read and write', {
+    meaning: 'Claim with the scopes `uploads:read` and `uploads:write`, as a list or separated by spaces.',
+  }),
+  leeway: option(whole(0, 300), 5, { meaning: 'Seconds by which the clocks may differ.' }),
+})
+
+const metrics = z.strictObject({
+  token: absent({ type: z.string().min(16), takes: 'at least 16 characters' }, 'none', {
+    variable: 'FAIRLEAD_METRICS_TOKEN',
+    secret: true,
+    meaning: 'What `/metrics` wants as `Authorization: Bearer …`. Without it and `metrics.port` there are no metrics.',
+  }),
+  port: absent(whole(0, 65_535), 'none', { meaning: 'Port of its own for `/metrics`, which asks for no token there.' }),
+  host: option({ type: z.string().refine(values.isHost), takes: 'an IP address or a host name' }, '127.0.0.1', {
+    meaning: 'Address of that port.',
+  }),
 })
 
 const category = z.strictObject({
@@ -117,12 +246,18 @@ export const configSchema = z.strictObject({
   }),
   database: database.prefault({}),
   storage: storage.prefault({}),
+  s3: s3.prefault({}),
+  jwt: jwt.prefault({}),
   limits: z
     .strictObject({
       maxFileSize: option(size, '5GiB', { variable: 'FAIRLEAD_MAX_FILE_SIZE', meaning: 'The largest file.' }),
       workspaceQuota: option({ ...size, type: z.nullable(size.type) }, null, {
         variable: 'FAIRLEAD_WORKSPACE_QUOTA',
         meaning: 'What the files of one workspace may take together, where the workspace has no quota of its own.',
+      }),
+      requestsPerMinute: option(whole(0, 1_000_000), 0, {
+        variable: 'FAIRLEAD_RATE_LIMIT',
+        meaning: 'Requests a minute for each API key or user; 0: no limit.',
       }),
     })
     .prefault({}),
@@ -179,6 +314,7 @@ export const configSchema = z.strictObject({
       ),
     })
     .prefault({}),
+  metrics: metrics.prefault({}),
   sweep: z
     .strictObject({
       interval: option(seconds(30), 30, { meaning: 'How often background repair comes round.' }),

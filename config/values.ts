@@ -25,6 +25,10 @@ export function parseSize(text: string): number | undefined {
 /** A whole number as an environment variable holds it; any other text stays as it is, and the schema refuses it. */
 export const readNumber = (text: string): number | string => (/^(0|[1-9]\d*)$/.test(text) ? Number(text) : text)
 
+/** `true` or `false` as an environment variable holds it; any other text stays, and the schema refuses it. */
+export const readBoolean = (text: string): boolean | string =>
+  text === 'true' || text === 'false' ? text === 'true' : text
+
 /** Comma-separated, spaces around an entry do not count. */
 export const readList = (text: string): string[] => text.split(',').map((entry) => entry.trim())
 

@@ -47,7 +47,12 @@ interface Case {
   readonly good: Readonly<Record<string, unknown>>
   /** Texts that stop the start. */
   readonly bad: readonly string[]
+  /** Variables that this one needs beside it. */
+  readonly beside?: Readonly<Record<string, string>>
 }
+
+const pem = '-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----'
+const badUrls = ['', 's3.example.com', 'ftp://x', 'https://u:pw@x', 'https://x/?a', 'https://x/#b']
 
 const variables: Readonly<Record<string, Case>> = {
   FAIRLEAD_HOST: {
@@ -114,7 +119,65 @@ const variables: Readonly<Record<string, Case>> = {
     good: { 'sqlite:/srv/a.db': '/srv/a.db', 'sqlite:///srv/a.db': '/srv/a.db' },
     bad: ['', 'sqlite:', '/srv/a.db', 'sqlite::memory:', 'sqlite://data/a.db', 'postgres://u:pw@h/db', 'mysql://h/db'],
   },
-  FAIRLEAD_STORAGE: { pick: (config) => config.storage.driver, good: { disk: 'disk' }, bad: ['', 's3', 'Disk'] },
+  FAIRLEAD_STORAGE: { pick: (config) => config.storage.driver, good: { disk: 'disk' }, bad: ['', 'S3', 'Disk'] },
+  FAIRLEAD_S3_BUCKET: {
+    pick: (config) => config.s3.bucket,
+    good: { 'my-files': 'my-files', 'a.b.c': 'a.b.c' },
+    bad: ['', 'ab', 'Upper', 'a/b', '-a-', 'a'.repeat(64)],
+  },
+  FAIRLEAD_S3_ENDPOINT: {
+    pick: (config) => config.s3.endpoint,
+    good: { 'http://127.0.0.1:9000/': 'http://127.0.0.1:9000' },
+    bad: badUrls,
+  },
+  FAIRLEAD_S3_PUBLIC_ENDPOINT: {
+    pick: (config) => config.s3.publicEndpoint,
+    good: { 'https://s3.example.com': 'https://s3.example.com' },
+    bad: badUrls,
+  },
+  FAIRLEAD_S3_REGION: {
+    pick: (config) => config.s3.region,
+    good: { 'eu-central-1': 'eu-central-1', auto: 'auto' },
+    bad: ['', 'a b', 'eu_1'],
+  },
+  FAIRLEAD_S3_ACCESS_KEY_ID: {
+    pick: (config) => config.s3.accessKeyId,
+    good: { AKIA: 'AKIA' },
+    bad: [''],
+    beside: { FAIRLEAD_S3_SECRET_ACCESS_KEY: 's' },
+  },
+  FAIRLEAD_S3_SECRET_ACCESS_KEY: {
+    pick: (config) => config.s3.secretAccessKey,
+    good: { 'a/b+c': 'a/b+c' },
+    bad: [''],
+    beside: { FAIRLEAD_S3_ACCESS_KEY_ID: 'k' },
+  },
+  FAIRLEAD_S3_FORCE_PATH_STYLE: {
+    pick: (config) => config.s3.forcePathStyle,
+    good: { true: true, false: false },
+    bad: ['', 'yes', '1', 'True'],
+  },
+  FAIRLEAD_JWT_JWKS_URL: {
+    pick: (config) => config.jwt.jwksUrl,
+    good: { 'https://id.example.com/.well-known/jwks.json': 'https://id.example.com/.well-known/jwks.json' },
+    bad: badUrls,
+  },
+  FAIRLEAD_JWT_PUBLIC_KEY: {
+    pick: (config) => config.jwt.publicKey,
+    good: { [pem]: pem, [pem.replaceAll('\n', '\\n')]: pem },
+    bad: ['', 'MCow', pem.replaceAll('PUBLIC', 'PRIVATE'), pem.slice(0, 40)],
+  },
+  FAIRLEAD_JWT_ISSUER: {
+    pick: (config) => config.jwt.issuer,
+    good: { 'https://id.example.com': 'https://id.example.com' },
+    bad: [''],
+  },
+  FAIRLEAD_JWT_AUDIENCE: { pick: (config) => config.jwt.audience, good: { 'a, b': ['a', 'b'] }, bad: ['', 'a,'] },
+  FAIRLEAD_JWT_AUTHORIZED_PARTIES: {
+    pick: (config) => config.jwt.authorizedParties,
+    good: { 'https://a.example.com,https://b.example.com': ['https://a.example.com', 'https://b.example.com'] },
+    bad: ['', ','],
+  },
   FAIRLEAD_MAX_FILE_SIZE: {
     pick: (config) => config.limits.maxFileSize,
     good: { 1: 1, '10GiB': 10 * 2 ** 30 },
@@ -125,10 +188,20 @@ const variables: Readonly<Record<string, Case>> = {
     good: { '500MB': 5e8 },
     bad: ['', '0', 'none'],
   },
+  FAIRLEAD_RATE_LIMIT: {
+    pick: (config) => config.limits.requestsPerMinute,
+    good: { 0: 0, 600: 600 },
+    bad: ['', '-1', '1.5', 'off', '1000001'],
+  },
   FAIRLEAD_PRESIGN_TTL: {
     pick: (config) => config.presign.ttl,
     good: { 1: 1, 604800: 604_800 },
     bad: ['', '0', '1.5', '15m', '604801', 'Infinity', 'NaN'],
+  },
+  FAIRLEAD_METRICS_TOKEN: {
+    pick: (config) => config.metrics.token,
+    good: { 'sixteen-letters!': 'sixteen-letters!' },
+    bad: ['', 'too-short'],
   },
 }
 
@@ -137,14 +210,14 @@ describe('environment', () => {
     expect(Object.keys(variables)).toEqual(options.flatMap(({ variable }) => variable ?? []))
   })
 
-  for (const [name, { pick, good, bad }] of Object.entries(variables)) {
+  for (const [name, { pick, good, bad, beside }] of Object.entries(variables)) {
     it.each(Object.entries(good))(`${name}=%j is taken`, async (text, value) => {
-      expect(pick(await load({ [name]: text }))).toEqual(value)
+      expect(pick(await load({ ...beside, [name]: text }))).toEqual(value)
     })
 
     it.each(bad)(`${name}=%j stops the start`, async (text) => {
       const takes = options.find(({ variable }) => variable === name)?.takes ?? ''
-      const line = await message(load({ [name]: text }))
+      const line = await message(load({ ...beside, [name]: text }))
       expect(line).toMatch(new RegExp(`^${name}: got `))
       expect(line).toContain(`it takes ${takes}`)
     })
@@ -158,15 +231,28 @@ describe('environment', () => {
     expect(line).toContain(`"${'y'.repeat(80)}…"`)
   })
 
+  it('says what the options ask of one another', async () => {
+    expect(await message(load({ FAIRLEAD_STORAGE: 's3' }))).toContain('set FAIRLEAD_S3_BUCKET')
+    const half = 'FAIRLEAD_S3_ACCESS_KEY_ID and FAIRLEAD_S3_SECRET_ACCESS_KEY go together'
+    expect(await message(load({ FAIRLEAD_S3_ACCESS_KEY_ID: 'k' }))).toContain(half)
+    expect(await message(load({ FAIRLEAD_S3_SECRET_ACCESS_KEY: 'hush-hush' }))).toContain(half)
+    const keys = { FAIRLEAD_JWT_PUBLIC_KEY: pem, FAIRLEAD_JWT_JWKS_URL: 'https://id.example.com/jwks' }
+    expect(await message(load(keys))).toContain('exclude each other')
+  })
+
+  it('hides the metrics token', async () => {
+    expect(await message(load({ FAIRLEAD_METRICS_TOKEN: 'hush-hush' }))).toBe(
+      'FAIRLEAD_METRICS_TOKEN: got (hidden, 9 characters); it takes at least 16 characters.',
+    )
+  })
+
   it('says that there is no other driver', async () => {
-    expect(await message(load({ FAIRLEAD_STORAGE: 's3' }))).toContain('this version has no other storage driver')
     expect(await message(load({ FAIRLEAD_DATABASE_URL: 'postgres://h/d' }))).toContain('no other database driver')
   })
 
   it('warns of what changes nothing, without values', async () => {
     const { warnings } = await load({
-      FAIRLEAD_METRICS_TOKEN: 'hush-hush',
-      FAIRLEAD_S3_BUCKET: 'b',
+      FAIRLEAD_TUS_EXPIRY: '60',
       FAIRLEAD_PROT: '1',
       FAIRLEAD_ZZZZZZ: '1',
       FAIRLEAD_CONFIG_X: '1',
@@ -174,9 +260,8 @@ describe('environment', () => {
     })
     expect(warnings).toEqual([
       'FAIRLEAD_CONFIG_X is not a known variable; did you mean FAIRLEAD_CONFIG?',
-      'FAIRLEAD_METRICS_TOKEN is not supported by this version; it changes nothing.',
       'FAIRLEAD_PROT is not a known variable; did you mean FAIRLEAD_PORT?',
-      'FAIRLEAD_S3_BUCKET is not supported by this version; it changes nothing.',
+      'FAIRLEAD_TUS_EXPIRY is not supported by this version; it changes nothing.',
       'FAIRLEAD_ZZZZZZ is not a known variable',
     ])
   })
