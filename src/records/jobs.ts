@@ -1,9 +1,10 @@
 import { type Kysely, sql } from 'kysely'
-import type { Job } from '../uploads/records.ts'
+import type { Job, NewJob } from '../uploads/records.ts'
 import type { Upload } from '../uploads/upload.ts'
 import { first, type Operation, query, rows } from './query.ts'
-import { toJob, toUpload } from './rows.ts'
+import { jobColumns, toJob, toUpload } from './rows.ts'
 import type { Schema } from './schema.ts'
+import { insertJob } from './upload-queries.ts'
 
 /** Characters of a failure's message that are kept. */
 const errorLength = 500
@@ -17,8 +18,9 @@ export function jobOperations(db: Kysely<Schema>, now: () => number) {
       const claimed = yield* rows(texts.claim, { now: now(), limit, lease: now() + leaseMs })
       return claimed.map(toJob)
     },
-    *done(number: number): Operation<void> {
+    *done(number: number, next: readonly NewJob[] = []): Operation<void> {
       yield* rows(texts.done, { number })
+      for (const job of next) yield* rows(texts.insert, jobColumns(job, now()))
     },
     *failed(number: number, error: string, due: number | null): Operation<void> {
       yield* rows(texts.failed, {
@@ -80,6 +82,7 @@ function jobQueries(db: Kysely<Schema>) {
         )
         .returningAll(),
     ),
+    insert: insertJob(db),
     done: query<{ number: number }>()((p) => db.deleteFrom('job').where('number', '=', p.number)),
     failed: query<{ number: number; error: string; due: number; failedAt: number | null }>()((p) =>
       db
@@ -117,7 +120,9 @@ function jobQueries(db: Kysely<Schema>) {
         .selectAll()
         .where('expires_at', '<=', p.now)
         .where('state', 'in', ['pending', 'receiving'])
-        .where(sql<boolean>`not exists (select 1 from object_intent i where i.upload_id = upload.id)`)
+        .where(
+          sql<boolean>`not exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is null)`,
+        )
         .limit(p.limit),
     ),
     forget: query<{ before: number; limit: number }>()((p) =>
@@ -160,11 +165,20 @@ function jobQueries(db: Kysely<Schema>) {
         .selectAll()
         .where('state', '=', 'receiving')
         .where('object_key', 'is', null)
-        .where(sql<boolean>`id in (select upload_id from object_intent)`),
+        .where(
+          sql<boolean>`exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is null)
+            and not exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is not null)`,
+        ),
     ),
-    intents: query<object>()(() => db.selectFrom('object_intent').select('object_key')),
-    allDue: query<{ due: number }>()((p) =>
-      db.updateTable('job').set({ due: p.due }).where('failed_at', 'is', null).where('due', '>', p.due),
+    intents: query<object>()(() => db.selectFrom('object_intent').select('object_key').where('until', 'is', null)),
+    allDue: query<{ due: number }>()(
+      (p) =>
+        db
+          .updateTable('job')
+          .set({ due: p.due })
+          .where('failed_at', 'is', null)
+          .where('due', '>', p.due)
+          .where('kind', '!=', 'look-again'), // too early it would be no second look
     ),
   }
 }
