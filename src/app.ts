@@ -178,6 +178,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     await Promise.all([worker.stop(), sweeper.stop()])
     await pipeline.close()
     await records.close()
+    store.close?.()
     lock.release()
   }
 }

@@ -25,6 +25,7 @@ export const doctorCommands: readonly Command[] = [
         await store.check().catch((error: unknown) => findings.push(`The store cannot take uploads: ${String(error)}`))
         const compared = await reconcile(sweepDependencies(config, records, store), { dryRun })
         findings.push(...compared.findings)
+        store.close?.()
         const { waiting, failed } = await records.jobs()
         if (failed.length > 0)
           findings.push(

@@ -47,6 +47,9 @@ export function jobOperations(db: Kysely<Schema>, now: () => number) {
     *unknownKeys(keys: readonly string[]): Operation<readonly string[]> {
       return (yield* rows(texts.unknownKeys, { keys: JSON.stringify(keys) })).map((row) => row.key)
     },
+    *storedUnder(keys: readonly string[]): Operation<readonly { number: number; key: string; size: number | null }[]> {
+      return yield* rows(texts.storedUnder, { keys: JSON.stringify(keys) })
+    },
     *storedUploads(after: number, limit: number): Operation<readonly Upload[]> {
       return (yield* rows(texts.storedUploads, { after, limit })).map(toUpload)
     },
@@ -149,6 +152,12 @@ function jobQueries(db: Kysely<Schema>) {
             and not exists (select 1 from object_intent where object_key = k.value)
             and not exists (select 1 from job where object_key = k.value)`,
         ),
+    ),
+    storedUnder: query<{ keys: string }>()((p) =>
+      db
+        .selectFrom('upload')
+        .select(['number', 'size', sql<string>`object_key`.as('key')])
+        .where(sql<boolean>`object_key in (select value from json_each(${p.keys}))`),
     ),
     storedUploads: query<{ after: number; limit: number }>()((p) =>
       db

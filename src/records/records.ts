@@ -99,6 +99,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
         yield* jobs.allDue()
       }),
     unknownKeys: (keys) => read(() => jobs.unknownKeys(keys)),
+    storedUnder: (keys) => read(() => jobs.storedUnder(keys)),
     storedUploads: (after, limit) => read(() => jobs.storedUploads(after, limit)),
     foldLedger: (before, limit) => submit(() => audits.foldLedger(before, limit)),
     async audit() {

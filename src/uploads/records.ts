@@ -219,6 +219,10 @@ export interface Records {
   recover(jobs: (expired: Upload) => readonly NewJob[]): Promise<void>
   /** Those of the keys of which no record, intent or job knows. */
   unknownKeys(keys: readonly string[]): Promise<readonly string[]>
+  /** Which uploads have their bytes under these keys, and how many. */
+  storedUnder(
+    keys: readonly string[],
+  ): Promise<readonly { readonly number: number; readonly key: string; readonly size: number | null }[]>
   /** Uploads with bytes in the store, by number. */
   storedUploads(afterNumber: number, limit: number): Promise<readonly Upload[]>
   /** Folds ledger rows older than `before` into one row a workspace; returns how many went. */
