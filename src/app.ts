@@ -10,6 +10,7 @@ import { downloads } from './dialects/downloads.ts'
 import { presigned } from './dialects/presigned.ts'
 import { raw } from './dialects/raw.ts'
 import { authenticator } from './http/authenticate.ts'
+import { idempotency } from './http/idempotency.ts'
 import { operations } from './http/operations.ts'
 import { originReader, type TrustProxy } from './http/origin.ts'
 import { startHttpServer } from './http/server.ts'
@@ -118,6 +119,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     }),
     uploadUrls: makeUploadUrls(records, tokens, config.presign.ttl * secondMs),
     authenticate: authenticator(records, config.keys.prefix),
+    once: idempotency(records),
     categories: Object.keys(config.categories),
     inlinePdf: config.download.inlinePdf,
   }
