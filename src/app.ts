@@ -13,6 +13,7 @@ import { authenticator } from './http/authenticate.ts'
 import { idempotency } from './http/idempotency.ts'
 import { operations } from './http/operations.ts'
 import { originReader, type TrustProxy } from './http/origin.ts'
+import { limited } from './http/rate-limit.ts'
 import { startHttpServer } from './http/server.ts'
 import { lockFolder } from './folder-lock.ts'
 import { startSweep, type SweepDependencies } from './jobs/sweep.ts'
@@ -118,7 +119,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
       downloadTtlMs: config.download.ttl * secondMs,
     }),
     uploadUrls: makeUploadUrls(records, tokens, config.presign.ttl * secondMs),
-    authenticate: authenticator(records, config.keys.prefix),
+    authenticate: limited(authenticator(records, config.keys.prefix), config.limits.requestsPerMinute),
     once: idempotency(records),
     categories: Object.keys(config.categories),
     inlinePdf: config.download.inlinePdf,
