@@ -83,7 +83,6 @@ export function networkOf(ip: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(ip)?.[1]
   if (mapped !== undefined) return mapped
   const [head = '', tail] = ip.toLowerCase().split('::')
-  const groups = (text: string): string[] => (text === '' ? [] : text.split(':'))
   const [left, right] = [groups(head), groups(tail ?? '')]
   const zeros = tail === undefined ? 0 : Math.max(0, groupsOfAddress - left.length - right.length)
   const all = [...left, ...Array<string>(zeros).fill('0'), ...right]
@@ -92,3 +91,5 @@ export function networkOf(ip: string): string {
     .map((group) => Number.parseInt(group, 16).toString(16))
     .join(':')
 }
+
+const groups = (text: string): string[] => (text === '' ? [] : text.split(':'))

@@ -88,11 +88,12 @@ function claimQueries(db: Kysely<Schema>) {
     forget: query<{ now: number; limit: number }>()((p) =>
       db
         .deleteFrom('idempotency')
-        .where(({ eb, refTuple, selectFrom }) =>
+        .where((eb) =>
           eb(
-            refTuple('principal', 'key'),
+            eb.refTuple('principal', 'key'),
             'in',
-            selectFrom('idempotency')
+            db
+              .selectFrom('idempotency')
               .select(['principal', 'key'])
               .where('expires_at', '<=', p.now)
               .limit(p.limit)

@@ -25,12 +25,21 @@ import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { newRecord, sqliteBackend, type SqliteBackend } from '../support/records.ts'
 import { principal } from '../support/rig.ts'
 
-/** A plugin that kills its server in the middle of the pipeline, once, when the file `kill-now` is there. */
-const killer = `{ name: 'killer', beforeFinish() {
-  const { existsSync, rmSync } = process.getBuiltinModule('node:fs')
-  if (!existsSync('kill-now')) return
-  rmSync('kill-now')
-  process.kill(process.pid, 'SIGKILL')
+/**
+ * A plugin that says how wide a file is when all of it has come. Where the file `kill-now` is, it kills its server then, once, and
+ * takes its time when it is asked again.
+ */
+const killer = `{ name: 'killer', provides: ['width'], async beforeFinish() {
+  const { existsSync, renameSync, rmSync } = process.getBuiltinModule('node:fs')
+  if (existsSync('kill-now')) {
+    renameSync('kill-now', 'killed')
+    process.kill(process.pid, 'SIGKILL')
+  }
+  if (existsSync('killed')) {
+    rmSync('killed')
+    await new Promise((resolve) => setTimeout(resolve, 300))
+  }
+  return { properties: { width: 7 } }
 } }`
 
 let gateway: TestGateway
@@ -56,7 +65,7 @@ interface Usage {
   readonly uploads: Readonly<Record<'total' | 'pending' | 'confirmed' | 'expired' | 'rejected', number>>
 }
 const usage = async (): Promise<Usage> => (await call('GET', '/api/v1/usage/summary')).json<{ data: Usage }>().data
-const uploads = async (): Promise<number> => (await usage()).uploads.total
+const countUploads = async (): Promise<number> => (await usage()).uploads.total
 
 /** Writes into the database, as no request could. */
 function edit(sql: string, ...values: readonly unknown[]): number {
@@ -99,6 +108,7 @@ const dialects = [
     idOf: presignedIdOf,
     shape: { errors: 'detail', errorType: 'application/json' },
     invalid: 422,
+    fault: { detail: [{ loc: ['header', 'Idempotency-Key'] }] },
   },
   {
     dialect: 'raw',
@@ -106,10 +116,11 @@ const dialects = [
     idOf: assetIdOf,
     shape: { errors: 'problem', errorType: 'application/json' },
     invalid: 400,
+    fault: { errorCode: 'VALIDATION_FAILED', status: 400 },
   },
 ] as const
 
-describe.each(dialects)('a creation by $dialect with an Idempotency-Key', ({ send, idOf, shape, invalid }) => {
+describe.each(dialects)('a creation by $dialect with an Idempotency-Key', ({ send, idOf, shape, invalid, fault }) => {
   it('happens once; a repetition gets the first answer, byte for byte', async () => {
     const first = await send('once')
     expect(first.status).toBe(201)
@@ -128,7 +139,7 @@ describe.each(dialects)('a creation by $dialect with an Idempotency-Key', ({ sen
   it('takes the key bare or as a quoted string', async () => {
     const first = await send('a "b" \\c')
     expect((await send('"a \\"b\\" \\\\c"')).bytes).toEqual(first.bytes)
-    expect(await uploads()).toBe(1)
+    expect(await countUploads()).toBe(1)
     expect((await send('A "b" \\c')).bytes).not.toEqual(first.bytes)
   })
 
@@ -136,7 +147,7 @@ describe.each(dialects)('a creation by $dialect with an Idempotency-Key', ({ sen
     const first = await send('mine')
     expect(refusalOf(await send('mine', { name: 'b.txt' }), shape)).toBe('422 idempotency_key_reused')
     expect((await send('mine')).bytes).toEqual(first.bytes)
-    expect(await uploads()).toBe(1)
+    expect(await countUploads()).toBe(1)
   })
 
   it('is one of twenty that are sent at once', async () => {
@@ -148,7 +159,7 @@ describe.each(dialects)('a creation by $dialect with an Idempotency-Key', ({ sen
       expect(refusalOf(answer, shape)).toBe('409 idempotency_conflict')
       expect(answer.headers.get('retry-after')).toBe('1')
     }
-    expect(await uploads()).toBe(1)
+    expect(await countUploads()).toBe(1)
     expect((await send('rush')).bytes).toEqual(made[0]?.bytes)
   })
 
@@ -157,7 +168,7 @@ describe.each(dialects)('a creation by $dialect with an Idempotency-Key', ({ sen
     const first = await send('shared')
     const other = await send('shared', { key: second, name: 'other.txt' })
     expect(other.status).toBe(201)
-    expect(await uploads()).toBe(2)
+    expect(await countUploads()).toBe(2)
     expect((await send('shared')).bytes).toEqual(first.bytes)
     expect((await send('shared', { key: second, name: 'other.txt' })).bytes).toEqual(other.bytes)
   })
@@ -187,9 +198,8 @@ describe.each(dialects)('a creation by $dialect with an Idempotency-Key', ({ sen
   ])('refuses a key of %s, and creates nothing', async (_what, idempotencyKey) => {
     const answer = await send(idempotencyKey)
     expect(answer.status).toBe(invalid)
-    if (invalid === 400) expect(refusalOf(answer, shape)).toBe('400 validation_failed')
-    else expect(answer.json()).toMatchObject({ detail: [{ loc: ['header', 'Idempotency-Key'] }] })
-    expect(await uploads()).toBe(0)
+    expect(answer.json()).toMatchObject(fault)
+    expect(await countUploads()).toBe(0)
   })
 
   it('refuses two keys', async () => {
@@ -207,12 +217,15 @@ describe.each(dialects)('a creation by $dialect with an Idempotency-Key', ({ sen
     await wire.send(head + body)
     expect((await wire.answer()).status).toBe(invalid)
     wire.cut()
-    expect(await uploads()).toBe(0)
+    expect(await countUploads()).toBe(0)
   })
 
   it('may ask no more than the first request', async () => {
     const { reads } = await addKeys(gateway, { reads: { workspaceId: workspace, scopes: ['uploads:read'] } })
     expect(refusalOf(await send('k', { key: reads }), shape)).toBe('403 scope_missing')
+    await send('k')
+    expect(edit('update api_key set scopes = ? where workspace_id = ?', '["uploads:read"]', workspace)).toBe(2)
+    expect(refusalOf(await send('k'), shape)).toBe('403 scope_missing')
   })
 
   it('works with the same key when it has failed before, also for another request', async () => {
@@ -229,7 +242,7 @@ describe.each(dialects)('a creation by $dialect with an Idempotency-Key', ({ sen
     const first = await send('kept')
     expect((await call('DELETE', `/api/v1/uploads/${idOf(first)}`)).status).toBe(200)
     expect((await send('kept')).bytes).toEqual(first.bytes)
-    expect(await uploads()).toBe(0)
+    expect(await countUploads()).toBe(0)
   })
 
   it.each(['SIGTERM', 'SIGKILL'] as const)(
@@ -239,7 +252,7 @@ describe.each(dialects)('a creation by $dialect with an Idempotency-Key', ({ sen
       await gateway.stop(signal)
       await gateway.start()
       expect((await send('kept')).bytes).toEqual(first.bytes)
-      expect(await uploads()).toBe(1)
+      expect(await countUploads()).toBe(1)
     },
   )
 
@@ -254,18 +267,21 @@ describe.each(dialects)('a creation by $dialect with an Idempotency-Key', ({ sen
     expect(idOf(again)).toBe(idOf(first))
     expect(again.headers.get('location')).toBe(first.headers.get('location'))
     expect((await send('lost')).bytes).toEqual(again.bytes)
-    expect(await uploads()).toBe(1)
+    expect(await countUploads()).toBe(1)
   })
 
-  it('happens anew when a crash has lost the answer and nothing of the upload is left', async () => {
+  it.each([
+    ['deleted', 'delete from upload where id = ?'],
+    ['expired', "update upload set state = 'expired' where id = ?"],
+    ['rejected', "update upload set state = 'rejected' where id = ?"],
+  ])('happens anew when the answer was lost and the upload is %s', async (_what, end) => {
     const gone = idOf(await send('gone'))
     loseAnswer(gone)
-    await call('DELETE', `/api/v1/uploads/${gone}`)
+    expect(edit(end, Buffer.from(gone.replaceAll('-', ''), 'hex'))).toBe(1)
     const anew = await send('gone')
     expect(anew.status).toBe(201)
     expect(idOf(anew)).not.toBe(gone)
     expect((await send('gone')).bytes).toEqual(anew.bytes)
-    expect(await uploads()).toBe(1)
   })
 
   it('happens anew when its 24 hours are over', async () => {
@@ -276,7 +292,7 @@ describe.each(dialects)('a creation by $dialect with an Idempotency-Key', ({ sen
     const anew = await send('old', { name: 'b.txt' })
     expect(anew.status).toBe(201)
     expect((await send('old', { name: 'b.txt' })).bytes).toEqual(anew.bytes)
-    expect(await uploads()).toBe(2)
+    expect(await countUploads()).toBe(2)
   })
 })
 
@@ -287,20 +303,20 @@ describe('a key that two dialects are sent', () => {
   })
 })
 
-describe('JSON', () => {
-  const send = (text: string) =>
-    call('POST', '/api/v1/uploads', {
-      headers: { 'Idempotency-Key': 'json', 'Content-Type': 'application/json' },
-      body: text,
-    })
+const sendJson = (text: string): Promise<Answer> =>
+  call('POST', '/api/v1/uploads', {
+    headers: { 'Idempotency-Key': 'json', 'Content-Type': 'application/json' },
+    body: text,
+  })
 
+describe('JSON', () => {
   it('is compared by value: order and blanks do not matter', async () => {
-    const first = await send('{"filename":"a.txt","category":"other","metadata":{"x":"1","y":"2"},"size_bytes":10}')
+    const first = await sendJson('{"filename":"a.txt","category":"other","metadata":{"x":"1","y":"2"},"size_bytes":10}')
     for (const same of [
       '{ "size_bytes": 1e1,\n"metadata": {"y":"2","x":"1"}, "category":"other", "filename":"\\u0061.txt"}',
       '{"filename":"b","filename":"a.txt","category":"other","metadata":{"x":"1","y":"2"},"size_bytes":10.0}',
     ])
-      expect((await send(same)).bytes).toEqual(first.bytes)
+      expect((await sendJson(same)).bytes).toEqual(first.bytes)
     for (const other of [
       '{"filename":"a.txt","category":"other","metadata":{"x":"2","y":"1"},"size_bytes":10}',
       '{"filename":"a.txt","category":"other","metadata":{"x":"1"},"y":"2","size_bytes":10}',
@@ -308,19 +324,33 @@ describe('JSON', () => {
       '{"filename":"a.txt","category":"other","metadata":{"x":"1","y":"2"}}',
       '{"filename":"a.txt","category":"other","metadata":{"x":"1","y":"2"},"size_bytes":10,"z":[[],[1]]}',
     ])
-      expect((await send(other)).json()).toMatchObject({ error_code: 'idempotency_key_reused' })
-    expect(await uploads()).toBe(1)
+      expect((await sendJson(other)).json()).toMatchObject({ error_code: 'idempotency_key_reused' })
+    expect(await countUploads()).toBe(1)
+  })
+
+  it('keeps lists and what is in them apart', async () => {
+    const withList = (list: string) => sendJson(`{"filename":"a","category":"other","z":${list}}`)
+    expect((await withList('[1,[]]')).status).toBe(201)
+    for (const list of ['[[1]]', '[[],1]', '["1",[]]', '[1,{}]', '[1,[],null]'])
+      expect((await withList(list)).json()).toMatchObject({ error_code: 'idempotency_key_reused' })
   })
 
   it('may be as deep and as wide as it fits into a request', async () => {
     const deep = `{"filename":"a","category":"other","z":${'['.repeat(30_000)}${']'.repeat(30_000)}}`
     const wide = `{"filename":"a","category":"other","z":[${'1,'.repeat(30_000)}1]}`
-    const first = await send(deep)
+    const first = await sendJson(deep)
     expect(first.status).toBe(201)
-    expect((await send(deep)).bytes).toEqual(first.bytes)
-    expect((await send(wide)).json()).toMatchObject({ error_code: 'idempotency_key_reused' })
+    expect((await sendJson(deep)).bytes).toEqual(first.bytes)
+    expect((await sendJson(wide)).json()).toMatchObject({ error_code: 'idempotency_key_reused' })
   })
 })
+
+const whole = (idempotencyKey: string, ask: Partial<Ask> = {}): Promise<Answer> =>
+  call('POST', '/v1/uploads', {
+    headers: { 'Idempotency-Key': idempotencyKey, 'x-file-name': 'big.bin' },
+    body: Buffer.alloc(1_000_000, 'x'),
+    ...ask,
+  })
 
 describe('a file in the request', () => {
   const wires: Wire[] = []
@@ -339,12 +369,6 @@ describe('a file in the request', () => {
     await wire.send(requestHead('POST', '/v1/uploads', all) + body)
     return wire
   }
-  const whole = (idempotencyKey: string, ask: Partial<Ask> & { readonly name?: string } = {}): Promise<Answer> =>
-    call('POST', '/v1/uploads', {
-      headers: { 'Idempotency-Key': idempotencyKey, 'x-file-name': ask.name ?? 'big.bin' },
-      body: Buffer.alloc(1_000_000, 'x'),
-      ...ask,
-    })
   const shape = { errors: 'problem', errorType: 'application/json' } as const
   const chunkedHead = { 'Transfer-Encoding': 'chunked' }
   const mebibyte = { 'Content-Length': 1_000_000 }
@@ -371,7 +395,7 @@ describe('a file in the request', () => {
       [{}, 'hello!'],
     ] as const)
       expect(refusalOf(await send(over, body), shape)).toBe('422 idempotency_key_reused')
-    expect(await uploads()).toBe(1)
+    expect(await countUploads()).toBe(1)
   })
 
   it('is not read again for a repetition', async () => {
@@ -386,7 +410,7 @@ describe('a file in the request', () => {
       expect(await wire.closed()).toBe(true)
     }
     await Promise.all([repeated(mebibyte), repeated({ ...mebibyte, Expect: '100-continue' })])
-    expect(await uploads()).toBe(1)
+    expect(await countUploads()).toBe(1)
   })
 
   it('can be sent whole for a repetition: the answer arrives all the same', async () => {
@@ -404,17 +428,17 @@ describe('a file in the request', () => {
 
   it('is refused while the first is on its way, and taken when that one broke off', async () => {
     const first = await begin('slow', chunkedHead, '5\r\nhello\r\n')
-    await eventually(async () => expect(await uploads()).toBe(1))
+    await eventually(async () => expect(await countUploads()).toBe(1))
     const second = await begin('slow', chunkedHead)
     const refused = await second.answer()
     expect(refusalOf(refused, shape)).toBe('409 idempotency_conflict')
     expect(refused.headers.get('retry-after')).toBe('1')
     expect(refusalOf(await whole('slow'), shape)).toBe('422 idempotency_key_reused')
     first.cut()
-    await eventually(async () => expect(await uploads()).toBe(0))
+    await eventually(async () => expect(await countUploads()).toBe(0))
     // another request than the one that failed
     await eventually(async () => expect((await whole('slow')).status).toBe(201))
-    expect(await uploads()).toBe(1)
+    expect(await countUploads()).toBe(1)
   })
 
   it('that was refused leaves its key free', async () => {
@@ -427,7 +451,7 @@ describe('a file in the request', () => {
 
   it('is taken again when the server was killed in the middle of it', async () => {
     await begin('cut', chunkedHead, '5\r\nhello\r\n')
-    await eventually(async () => expect(await uploads()).toBe(1))
+    await eventually(async () => expect(await countUploads()).toBe(1))
     await gateway.stop('SIGKILL')
     await gateway.start()
     expect((await usage()).uploads).toMatchObject({ total: 1, expired: 1 })
@@ -439,6 +463,16 @@ describe('a file in the request', () => {
     expect((await again.answer()).bytes).toEqual(answer.bytes)
   })
 
+  it('is taken again when its request has ended without a trace', async () => {
+    const gone = assetIdOf(await whole('trace'))
+    loseAnswer(gone)
+    const id = Buffer.from(gone.replaceAll('-', ''), 'hex')
+    expect(edit("update upload set state = 'receiving', object_key = null where id = ?", id)).toBe(1)
+    const anew = await whole('trace')
+    expect(anew.status).toBe(201)
+    expect(assetIdOf(anew)).not.toBe(gone)
+  })
+
   it('is not taken again when the server was killed while it looked at it', async () => {
     await writeFile(join(gateway.folder, 'kill-now'), '')
     await expect(whole('judged')).rejects.toThrow(/./)
@@ -447,6 +481,7 @@ describe('a file in the request', () => {
     const again = await begin('judged', mebibyte)
     const answer = await again.answer()
     expect(answer.status).toBe(201)
+    expect(answer.json()).toMatchObject({ data: { width: 7 } })
     const { storage, uploads } = await usage()
     expect(uploads).toMatchObject({ total: 1, confirmed: 1 })
     expect(storage).toMatchObject({ used_bytes: 1_000_000, reserved_bytes: 0 })
@@ -545,8 +580,8 @@ describe('a storm of kills', () => {
         const send = i % 2 ? sendRaw : sendPresigned
         const answer = await send(`storm-${round}-${i}`)
         expect(answer.status).toBe(201)
-        const first = answers.get(`storm-${round}-${i}`)
-        if (first) expect(answer.bytes).toEqual(first.bytes)
+        // Whoever had an answer gets the same.
+        expect(answer.bytes).toEqual((answers.get(`storm-${round}-${i}`) ?? answer).bytes)
       }
     const found = (await usage()).uploads
     expect(found.total - found.expired).toBe(kills * requests)

@@ -5,7 +5,7 @@ import { originReader } from '../../src/http/origin.ts'
 import { limited, networkOf } from '../../src/http/rate-limit.ts'
 import { type HttpServer, startHttpServer } from '../../src/http/server.ts'
 import { refusalOf } from '../contracts/dialect.ts'
-import { addKeys, type Answer, type Client, clientOf } from '../support/client.ts'
+import { addKeys, type Answer, type Ask, type Client, clientOf } from '../support/client.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { principal } from '../support/rig.ts'
 
@@ -13,6 +13,8 @@ const limit = 12
 const raw = { errors: 'problem', errorType: 'application/json' } as const
 const presigned = { errors: 'detail', errorType: 'application/json' } as const
 const wrongKey = (i: number): string => `op_live_${String(i).padStart(32, '0')}`
+
+const from = (ip: string) => ({ 'X-Forwarded-For': ip })
 
 /** What the answer says about a limit: how much is left, and for how many seconds. */
 function limitOf(answer: Answer, policy = 'requests'): { readonly left: number; readonly seconds: number } {
@@ -40,8 +42,6 @@ describe('a server with a rate limit', () => {
   beforeEach(async () => {
     call = clientOf(gateway, (await addKeys(gateway, { key: {} })).key)
   })
-  const from = (ip: string) => ({ 'X-Forwarded-For': ip })
-
   it('counts down with every request, whatever its answer', async () => {
     const answers = [
       await call('GET', '/api/v1/auth/whoami'),
@@ -133,27 +133,25 @@ describe('a server with a rate limit', () => {
     expect(limitOf(elsewhere).left).toBe(limit - 1)
   })
 
+  const ask = (over: Pick<Ask, 'key'>, headers: Record<string, string> = {}): Promise<Answer> =>
+    call('GET', '/v1/assets/x', { ...over, headers: { ...from('192.0.2.3'), ...headers } })
+
   it('counts whatever is wrong with credentials, and nothing else', async () => {
-    const ask = (headers: Record<string, string>, key: string | null | undefined) =>
-      call('GET', '/v1/assets/x', {
-        headers: { ...from('192.0.2.3'), ...headers },
-        ...(key === undefined ? {} : { key }),
-      })
     const { reads, expired } = await addKeys(gateway, {
       reads: { scopes: ['uploads:write'] },
       expired: { expiresAt: 1 },
     })
     const refused = [
-      await ask({}, null),
-      await ask({}, 'op_test_x'),
-      await ask({}, 'x'.repeat(9_000)),
-      await ask({}, expired),
-      await ask({ 'X-Workspace-Id': 'elsewhere' }, undefined),
+      await ask({ key: null }),
+      await ask({ key: 'op_test_x' }),
+      await ask({ key: 'x'.repeat(9_000) }),
+      await ask({ key: expired }),
+      await ask({}, { 'X-Workspace-Id': 'elsewhere' }),
     ]
     expect(refused.map(({ status }) => status)).toEqual([401, 401, 401, 401, 403])
     expect(refused.map((answer) => limitOf(answer, 'failures').left)).toEqual([11, 10, 9, 8, 7])
-    expect(refusalOf(await ask({}, reads), raw)).toBe('403 scope_missing')
-    expect(limitOf(await ask({}, wrongKey(0)), 'failures').left).toBe(6)
+    expect(refusalOf(await ask({ key: reads }), raw)).toBe('403 scope_missing')
+    expect(limitOf(await ask({ key: wrongKey(0) }), 'failures').left).toBe(6)
   })
 
   it('takes the whole network of an IPv6 address for one', async () => {
