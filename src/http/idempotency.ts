@@ -56,11 +56,14 @@ export function idempotency(records: Pick<Records, 'claimed' | 'answered' | 'rel
   }
 
   async function answerOnce<T>(claim: Claim, making: Making<T>): Promise<StoredAnswer> {
-    const earlier = await records.claimed(claim)
+    let earlier = await records.claimed(claim)
     const left = earlier?.answer === null ? await making.recall(earlier.made) : undefined
-    // Nothing is left of a request that failed: its key is free, also for another request.
-    if (earlier?.answer === null && left === undefined) await records.release(claim, earlier.made)
-    else if (earlier && !sameBytes(earlier.fingerprint, claim.fingerprint)) throw reused()
+    if (earlier?.answer === null && left === undefined) {
+      // Nothing is left of a request that failed: its key is free, also for another request.
+      await records.release(claim, earlier.made)
+      earlier = undefined
+    }
+    if (earlier && !sameBytes(earlier.fingerprint, claim.fingerprint)) throw reused()
     if (earlier?.answer) return earlier.answer
     const answer = stored(await making.answer(left ?? (await making.make(claim))))
     if (answer.body.length <= maxAnswerLength) await records.answered(claim, answer)

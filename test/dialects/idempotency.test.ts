@@ -309,6 +309,8 @@ const sendJson = (text: string): Promise<Answer> =>
     body: text,
   })
 
+const withList = (list: string): Promise<Answer> => sendJson(`{"filename":"a","category":"other","z":${list}}`)
+
 describe('JSON', () => {
   it('is compared by value: order and blanks do not matter', async () => {
     const first = await sendJson('{"filename":"a.txt","category":"other","metadata":{"x":"1","y":"2"},"size_bytes":10}')
@@ -329,7 +331,6 @@ describe('JSON', () => {
   })
 
   it('keeps lists and what is in them apart', async () => {
-    const withList = (list: string) => sendJson(`{"filename":"a","category":"other","z":${list}}`)
     expect((await withList('[1,[]]')).status).toBe(201)
     for (const list of ['[[1]]', '[[],1]', '["1",[]]', '[1,{}]', '[1,[],null]'])
       expect((await withList(list)).json()).toMatchObject({ error_code: 'idempotency_key_reused' })
