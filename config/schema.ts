@@ -257,7 +257,8 @@ export const configSchema = z.strictObject({
       }),
       requestsPerMinute: option(whole(0, 1_000_000), 0, {
         variable: 'FAIRLEAD_RATE_LIMIT',
-        meaning: 'Requests a minute for each API key or user; 0: no limit.',
+        meaning:
+          'Requests a minute for each API key or user, and requests without valid credentials for each address; 0: no limit.',
       }),
     })
     .prefault({}),

@@ -10,8 +10,10 @@ import { downloads } from './dialects/downloads.ts'
 import { presigned } from './dialects/presigned.ts'
 import { raw } from './dialects/raw.ts'
 import { authenticator } from './http/authenticate.ts'
+import { idempotency } from './http/idempotency.ts'
 import { operations } from './http/operations.ts'
 import { originReader, type TrustProxy } from './http/origin.ts'
+import { limited } from './http/rate-limit.ts'
 import { startHttpServer } from './http/server.ts'
 import { lockFolder } from './folder-lock.ts'
 import { objectJobs } from './jobs/objects.ts'
@@ -145,7 +147,8 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
       redirect: config.s3.downloads === 'redirect',
     }),
     uploadUrls: makeUploadUrls({ records, store, tokens, ttlMs: config.presign.ttl * secondMs }),
-    authenticate: authenticator(records, config.keys.prefix),
+    authenticate: limited(authenticator(records, config.keys.prefix), config.limits.requestsPerMinute),
+    once: idempotency(records),
     categories: Object.keys(config.categories),
     inlinePdf: config.download.inlinePdf,
   }
