@@ -10,6 +10,7 @@ import { downloads } from './dialects/downloads.ts'
 import { presigned } from './dialects/presigned.ts'
 import { raw } from './dialects/raw.ts'
 import { authenticator } from './http/authenticate.ts'
+import { tokenVerifier } from './http/jwt.ts'
 import { operations } from './http/operations.ts'
 import { originReader, type TrustProxy } from './http/origin.ts'
 import { startHttpServer } from './http/server.ts'
@@ -57,6 +58,7 @@ export interface Gateway {
 export async function startGateway(config: Config, log: Logger): Promise<Gateway> {
   const secret = await loadSecret(config.dataDir, config.secret)
   if (secret.warning !== null) log.warn(secret.warning)
+  const verifyToken = await tokenVerifier(config.jwt, log)
   const lock = lockFolder(config.dataDir)
   const records = await openRecords(config)
   const store = openStore(config)
@@ -117,7 +119,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
       downloadTtlMs: config.download.ttl * secondMs,
     }),
     uploadUrls: makeUploadUrls(records, tokens, config.presign.ttl * secondMs),
-    authenticate: authenticator(records, config.keys.prefix),
+    authenticate: authenticator(records, config.keys.prefix, verifyToken),
     categories: Object.keys(config.categories),
     inlinePdf: config.download.inlinePdf,
   }
