@@ -60,7 +60,7 @@ export function remoteKeys(url: string, log: Logger): JWTVerifyGetKey {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
     }
     // Several requests come with a new key at once: all of them wait for the one fetch.
-    if (keys.reloading || !isWithin(searchedAt, searchEveryMs)) {
+    if (!isWithin(searchedAt, searchEveryMs)) {
       await keys.reload()
       searchedAt = Date.now()
     }
