@@ -26,7 +26,12 @@ export function answerErrors(log: Logger): Koa.Middleware<RequestState> {
         return
       }
       const known = error instanceof UploadError
-      const answer = errorAnswer(error, { path: ctx.path, method: ctx.method, contentType: ctx.get('content-type') })
+      const answer = errorAnswer(error, {
+        path: ctx.path,
+        method: ctx.method,
+        contentType: ctx.get('content-type'),
+        credential: ctx.get('x-api-key') !== '' || /^Bearer /i.test(ctx.get('authorization')),
+      })
       if (!known || answer.status >= 500)
         log.error({ requestId: ctx.state.requestId, err: error }, known ? error.message : 'unexpected error')
       for (const name of fileHeaders) ctx.remove(name)

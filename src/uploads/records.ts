@@ -189,7 +189,11 @@ export interface Records {
   /** @throws {UploadError} `not_found` */
   revokeKey(id: string): Promise<ApiKey>
 
-  /** @throws {UploadError} `quota_exceeded`, `project_forbidden`; `idempotency_conflict` when its claim is taken */
+  /**
+   * Makes the workspace when there is none.
+   *
+   * @throws {UploadError} `quota_exceeded`, `project_forbidden`; `idempotency_conflict` when its claim is taken
+   */
   create(record: NewRecord): Promise<Upload>
   /** Makes an unfinished upload hold at least `bytes` of quota. @throws {UploadError} `quota_exceeded` */
   reserve(id: string, bytes: number): Promise<void>
@@ -217,7 +221,8 @@ export interface Records {
   ): Promise<void>
   get(id: string): Promise<Upload | undefined>
   list(filter: ListFilter): Promise<Page>
-  usage(workspaceId: string, fromDay: string): Promise<Usage | undefined>
+  /** Of a workspace that is not there yet: nothing. */
+  usage(workspaceId: string, fromDay: string): Promise<Usage>
 
   /** Binds an upload to a project; again changes nothing. @throws {UploadError} `project_forbidden` */
   bind(upload: Upload, projectId: string, mode: 'open' | 'registered'): Promise<void>
