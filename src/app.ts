@@ -5,14 +5,16 @@ import { ConfigError } from '../config/error.ts'
 import type { Config } from '../config/load.ts'
 import { loadSecret } from '../config/secret.ts'
 import { parseCidr } from '../config/values.ts'
+import { dialects } from './dialects/all.ts'
 import type { DialectDependencies } from './dialects/dialect.ts'
-import { downloads } from './dialects/downloads.ts'
-import { presigned } from './dialects/presigned.ts'
-import { raw } from './dialects/raw.ts'
 import { authenticator } from './http/authenticate.ts'
+import type { ApiFacts } from './http/api.ts'
+import { documentation } from './http/documentation.ts'
+import { measureRequests, metricsRoute, startMetricsServer } from './http/metrics.ts'
 import { operations } from './http/operations.ts'
+import { operationsApi } from './http/operations-api.ts'
 import { originReader, type TrustProxy } from './http/origin.ts'
-import { startHttpServer } from './http/server.ts'
+import { type Route, startHttpServer } from './http/server.ts'
 import { lockFolder } from './folder-lock.ts'
 import { startSweep, type SweepDependencies } from './jobs/sweep.ts'
 import { startWorker } from './jobs/worker.ts'
@@ -21,6 +23,7 @@ import { sqliteRecords } from './records/sqlite.ts'
 import { diskStore } from './stores/disk.ts'
 import { catalog as makeCatalog } from './uploads/catalog.ts'
 import type { ObjectStore } from './uploads/object-store.ts'
+import { processBudget } from './uploads/receive.ts'
 import type { Records } from './uploads/records.ts'
 import { uploadService } from './uploads/service.ts'
 import { tokens as makeTokens } from './uploads/tokens.ts'
@@ -44,6 +47,8 @@ export const sweepDependencies = (config: Config, records: Records, store: Objec
 
 export interface Gateway {
   readonly url: string
+  /** What is served; the documentation must tell of all of it. */
+  readonly routes: readonly Route[]
   readonly records: Records
   /** Lets running requests end, then closes everything. */
   stop(): Promise<void>
@@ -58,13 +63,20 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
   const secret = await loadSecret(config.dataDir, config.secret)
   if (secret.warning !== null) log.warn(secret.warning)
   const lock = lockFolder(config.dataDir)
-  const records = await openRecords(config)
-  const store = openStore(config)
+  let metricsServer: Awaited<ReturnType<typeof startMetricsServer>> | undefined
+  const { token, port: metricsPort, host: metricsHost } = config.metrics
+  const wanted = token !== undefined || metricsPort !== undefined
+  const metrics = wanted ? (await import('./metrics/metrics.ts')).startMetrics(log) : undefined
+  const opened = await openRecords(config)
+  const records = metrics?.records(opened) ?? opened
+  const store = metrics?.store(openStore(config)) ?? openStore(config)
+  metrics?.bodyMemory('gathers', () => processBudget.heldBytes())
   await store.recover()
 
   for (const plugin of config.plugins)
     await plugin.setup?.({ log, directory: () => pluginFolder(config.dataDir, plugin.name) })
-  const pipeline = pluginRunner({ plugins: config.plugins, store, log })
+  const plugins = metrics?.plugins(config.plugins) ?? config.plugins
+  const pipeline = pluginRunner({ plugins, store, log })
   const tokens = makeTokens(secret.bytes)
   let stopping = false
   const wakeJobs = () => worker.wake()
@@ -121,6 +133,13 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     categories: Object.keys(config.categories),
     inlinePdf: config.download.inlinePdf,
   }
+  if (metrics && metricsPort !== undefined) {
+    metricsServer = await startMetricsServer(metrics, metricsHost, metricsPort).catch(
+      cannotListen(metricsHost, metricsPort),
+    )
+    log.info({ url: metricsServer.url }, 'metrics')
+  }
+  const guides = dialects.flatMap(({ guide }) => guide ?? [])
   const server = await startHttpServer({
     host: config.server.host,
     port: config.server.port,
@@ -128,16 +147,17 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     origin: originReader(config.server.publicUrl, trustedProxies(config)),
     routes(routes) {
       operations(routes, records, store, () => stopping)
-      for (const dialect of [presigned, raw, downloads]) dialect(routes, dependencies)
+      metricsRoute(routes, metrics, config.metrics)
+      documentation(routes, [...dialects.flatMap(({ api }) => api(apiFacts(config))), ...operationsApi], guides)
+      for (const dialect of dialects) dialect.routes(routes, dependencies)
     },
+    measure: metrics && { requests: measureRequests(metrics), connection: metrics.connection },
     log,
-  }).catch(async (cause: unknown) => {
-    await close()
-    throw new ConfigError(`Cannot listen on ${config.server.host}:${config.server.port}: ${String(cause)}`)
-  })
+  }).catch(cannotListen(config.server.host, config.server.port))
 
   return {
     url: server.url,
+    routes: server.routes,
     records,
     async stop() {
       stopping = true
@@ -146,8 +166,15 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     },
   }
 
+  function cannotListen(host: string, port: number) {
+    return async (cause: unknown): Promise<never> => {
+      await close()
+      throw new ConfigError(`Cannot listen on ${host}:${port}: ${String(cause)}`)
+    }
+  }
+
   async function close(): Promise<void> {
-    await Promise.all([worker.stop(), sweeper.stop()])
+    await Promise.all([worker.stop(), sweeper.stop(), metricsServer?.stop()])
     await pipeline.close()
     await records.close()
     lock.release()
@@ -159,6 +186,13 @@ async function pluginFolder(dataDir: string, name: string): Promise<string> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   return folder
 }
+
+const apiFacts = ({ categories, limits, presign, download }: Config): ApiFacts => ({
+  categories: Object.keys(categories),
+  maxFileSize: limits.maxFileSize,
+  presignTtl: presign.ttl,
+  downloadTtl: download.ttl,
+})
 
 function trustedProxies({ server: { trustProxy } }: Config): TrustProxy {
   return typeof trustProxy === 'object' ? trustProxy.flatMap((cidr) => parseCidr(cidr) ?? []) : trustProxy
