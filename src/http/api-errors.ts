@@ -30,7 +30,7 @@ export function errorResponses(
   const responses: Record<string, ZodOpenApiResponseObject> = {}
   for (const [status, group] of groups) {
     const sorted = [...group.codes].toSorted()
-    const id = [shape, group.media.replace(/^.*[/+]/, ''), status, ...sorted].join('.')
+    const id = [shape, group.media.replace('application/', '').replace('+', '-'), status, ...sorted].join('.')
     const response = shared.get(id) ?? { id, ...errorResponse(shape, group.media, status, sorted, requestId) }
     shared.set(id, response)
     responses[status] = response
