@@ -18,8 +18,8 @@ export function measureRequests(metrics: Metrics) {
   return async (ctx: Ctx, next: Next): Promise<void> => {
     const started = performance.now()
     ctx.res.once('close', () => {
-      // Of an address whose methods are others, the first route; of no address at all, none.
-      const route = ctx._matchedRoute ?? ctx.matched?.[0]?.path
+      // Of a method that an address does not have, the address is named all the same.
+      const route = (ctx.matched?.find((layer) => layer.methods.includes(ctx.method)) ?? ctx.matched?.[0])?.path
       metrics.request({
         method: methods.includes(ctx.method) ? ctx.method : 'other',
         route: typeof route === 'string' ? route : 'none',

@@ -394,7 +394,8 @@ describe('what is not as documented is found', () => {
     ['a time of another shape', (body) => (body['created_at'] = '2026-11-21')],
   ])('%s', async (_what, change) => {
     const call = clientOf(gateway, gateway.key)
-    const { id } = await created(call)
+    const made = await call('POST', '/api/v1/uploads', { json: { filename: 'a', category: 'other' } })
+    const { id } = made.json<{ data: Created }>().data.upload
     const answer = await call('GET', `/api/v1/uploads/${id}`)
     const operation = operationAt('GET', `/api/v1/uploads/${id}`)
     if (!operation) throw new Error('It is not documented.')
@@ -408,10 +409,6 @@ describe('what is not as documented is found', () => {
     expect(() => assertDocumented(operation, { ...answer, headers: new Headers() })).toThrow('the headers are not')
   })
 
-  const created = async (call: Client): Promise<{ id: string }> =>
-    (await call('POST', '/api/v1/uploads', { json: { filename: 'a', category: 'other' } })).json<{ data: Created }>()
-      .data.upload
-
   it('an error with a code that the operation does not have', async () => {
     const answer = await clientOf(gateway, gateway.key)('GET', `/api/v1/uploads/${randomUUID()}`)
     const text = answer.bytes.toString().replace('not_found', 'rate_limited')
@@ -422,10 +419,10 @@ describe('what is not as documented is found', () => {
   })
 })
 
-describe('/docs', () => {
-  const page = (path: string, headers: Record<string, string> = {}) =>
-    clientOf(gateway, '')('GET', path, { key: null, headers })
+const page = (path: string, headers: Record<string, string> = {}): Promise<Answer> =>
+  clientOf(gateway, '')('GET', path, { key: null, headers })
 
+describe('/docs', () => {
   it.each(['/docs', '/docs/'])('%s loads nothing from elsewhere, and everything that it loads is there', async (at) => {
     const answer = await page(at, { Accept: 'text/html' })
     expect(answer.headers.get('content-type')).toBe('text/html; charset=utf-8')
@@ -475,7 +472,7 @@ describe('/llms.txt', () => {
     for (const link of links) expect((await call('GET', link, { key: null })).status).toBe(200)
     const asked = [...text.matchAll(/curl (?:-X (\w+) )?(http:\S+)/g)]
     expect(asked.length).toBeGreaterThanOrEqual(3)
-    for (const [, method = 'POST', url = ''] of asked)
-      expect(operationAt(method, new URL(url).pathname), url).toBeDefined()
+    const unknown = asked.filter(([, method = 'POST', url = '']) => !operationAt(method, new URL(url).pathname))
+    expect(unknown).toEqual([])
   })
 })
