@@ -68,7 +68,8 @@ const securityPolicy = (ctx: Ctx): string =>
     "script-src 'self'",
     "style-src 'self'",
     "img-src 'self' data:",
-    `connect-src 'self' ${new URL(ctx.state.origin.url).origin}`,
+    // Not by `URL`: a Host may have the letters of one and still be none, such as `a:99999`.
+    `connect-src 'self' ${/^https?:\/\/[^/]+/.exec(ctx.state.origin.url)?.[0] ?? ''}`,
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",

@@ -446,6 +446,27 @@ describe('/docs', () => {
     expect(start).toContain('validatorUrl: null')
   })
 
+  it.each(["a';script-src x", 'a; script-src *', 'a:99999', '1.2.3.999', '[::g]', '..'])(
+    'keeps its policy for who asks for the host %s',
+    async (host) => {
+      const wire = await wireTo(gateway.url)
+      await wire.send(requestHead('GET', '/docs', { Host: host }))
+      const answer = await wire.answer()
+      wire.cut()
+      expect(answer.status).toBe(200)
+      const policy = answer.headers.get('content-security-policy') ?? ''
+      expect(policy.split('; ').filter((one) => !one.startsWith('connect-src '))).toEqual([
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+      ])
+    },
+  )
+
   it.each([
     'package.json',
     'index.html',
