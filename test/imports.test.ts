@@ -96,7 +96,7 @@ const rules: readonly Rule[] = [
     ],
   },
   {
-    what: 'only the app, the commands and the command line know which drivers exist',
+    what: 'only drivers.ts knows which drivers exist',
     about: (from) => from.startsWith('src/') && !/^src\/(app\.ts|cli\.ts|commands\/|stores\/|records\/)/.test(from),
     allows: ({ to }) => !isDriver(to),
     bad: [
