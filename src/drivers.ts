@@ -1,7 +1,8 @@
 import { mkdir } from 'node:fs/promises'
 import { ConfigError } from '../config/error.ts'
 import type { Config } from '../config/load.ts'
-import { sqliteRecords } from './records/sqlite.ts'
+import type { Migrated } from './records/migrate.ts'
+import { migrateFile, sqliteRecords } from './records/sqlite.ts'
 import { diskStore } from './stores/disk.ts'
 import { largestPartSize } from './stores/s3/part-sizes.ts'
 import { profileOf, profiles, regionOf } from './stores/s3/profiles.ts'
@@ -13,6 +14,12 @@ import type { Records } from './uploads/records.ts'
 export async function openRecords(config: Config): Promise<Records> {
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
   return sqliteRecords({ path: config.database.path, defaultQuota: config.limits.workspaceQuota })
+}
+
+/** Brings the database to this version of the program. */
+export async function migrateRecords(config: Config): Promise<Migrated> {
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+  return migrateFile(config.database.path)
 }
 
 export async function openStore(config: Config, records: Records): Promise<ObjectStore> {
