@@ -15,10 +15,14 @@ import {
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { notFound, storageUnavailable, UploadError } from '../errors.ts'
-import type { ByteRange, ObjectStore, ObjectWriter, StoredObject } from '../uploads/object-store.ts'
+import {
+  checkRange,
+  keyPattern,
+  type ObjectStore,
+  type ObjectWriter,
+  type StoredObject,
+} from '../uploads/object-store.ts'
 
-/** Directory and file. The file never begins with a dot, so no key leads out of its directory. */
-const keyPattern = /^[0-9a-f]{2}\/[a-z0-9][a-z0-9.-]{0,79}$/
 const fanOut = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
 const directoryMode = 0o700
 const fileMode = 0o600
@@ -53,6 +57,9 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
   const temporary = join(directory, 'tmp')
   const sync = directorySyncs()
   let writers = 0
+
+  const remove = (key: string): Promise<void> =>
+    removeFile(path(key), sync).catch(fail('The object could not be removed.'))
 
   function path(key: string): string {
     if (!keyPattern.test(key)) throw new TypeError('That is no key of an object.')
@@ -99,10 +106,9 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
       return stat(key, target).catch(fail('The object could not be looked up.'))
     },
     // Durable too: who has noted that an object is gone need not look for it again.
-    async remove(key) {
-      const target = path(key)
-      await removeFile(target, sync).catch(fail('The object could not be removed.'))
-    },
+    remove: async (key) => remove(key),
+    // A writer removes its own unfinished file; those of a process that died go at the start.
+    clear: async (key) => remove(key),
     async *list(signal) {
       try {
         for (const folder of fanOut) {
@@ -288,11 +294,6 @@ async function probe(path: string): Promise<void> {
 
 async function checkDirectory(path: string): Promise<void> {
   if (!(await lstat(path)).isDirectory()) throw new Error(`${path} is not a directory.`)
-}
-
-function checkRange({ start, end }: ByteRange): void {
-  if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0 || end <= start)
-    throw new RangeError(`Bytes ${start} to ${end} are no range.`)
 }
 
 /** Full, broken or out of descriptors: another time it may work. */

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { Checksum } from './upload.ts'
 
 /**
  * Bytes `start` (inclusive) to `end` (exclusive), at least one; anything else is refused with a RangeError. What lies beyond the object's
@@ -9,11 +10,84 @@ export interface ByteRange {
   readonly end: number
 }
 
+/** @throws {RangeError} */
+export function checkRange({ start, end }: ByteRange): void {
+  if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0 || end <= start)
+    throw new RangeError(`Bytes ${start} to ${end} are no range.`)
+}
+
+/** Directory and name. The name never begins with a dot, so no key leads out of its directory. */
+export const keyPattern = /^[0-9a-f]{2}\/[a-z0-9][a-z0-9.-]{0,79}$/
+
 export interface StoredObject {
   readonly key: string
   /** Bytes. */
   readonly size: number
   readonly modifiedAt: number
+}
+
+/** An object that a client has brought by itself, as the store describes it. */
+export interface ArrivedObject extends StoredObject {
+  /** Changes with the bytes. */
+  readonly version: string
+  /** Hexadecimal digests that the store has made of the bytes. Where one equals what was declared, that is proved; else nothing is. */
+  readonly md5: string | null
+  readonly sha256: string | null
+}
+
+export interface WriteOptions {
+  /** Bytes that will come; `null` or absent: not known. */
+  readonly length?: number | null
+  /** Keeps what `clear` needs to know of an object that is begun; nothing more goes to the store before it resolves. */
+  readonly note?: (text: string) => Promise<void>
+}
+
+/** An object that was begun and neither finished nor cleared. */
+export interface UnfinishedObject {
+  readonly key: string
+  readonly note: string
+  readonly startedAt: number
+}
+
+/** What a PUT to a URL has to bring. `null`: as the client likes. */
+export interface PutTerms {
+  /** Bytes. */
+  readonly size: number | null
+  readonly contentType: string | null
+  readonly checksum: Checksum | null
+  /** Milliseconds since 1970 when the URL ends. */
+  readonly until: number
+}
+
+export interface GetTerms {
+  /** What the answer's headers shall be. */
+  readonly contentType: string
+  readonly disposition: string
+  /** Seconds for which the URL is good. */
+  readonly seconds: number
+}
+
+/** For a store that clients reach by themselves, past the gateway. */
+export interface DirectAccess {
+  /** Bytes of one PUT at most. */
+  readonly largestPut: number
+  putUrl(
+    key: string,
+    terms: PutTerms,
+  ): Promise<{ readonly url: string; readonly headers: Readonly<Record<string, string>> }>
+  getUrl(key: string, terms: GetTerms): Promise<string>
+  /** What lies under a key to which a URL led. */
+  arrived(key: string): Promise<ArrivedObject | undefined>
+  /**
+   * Copies what `arrived` has described to another key; returns how it is there.
+   *
+   * @throws {UploadError} `upload_not_received` when it is gone, or was replaced meanwhile by something of another size.
+   */
+  copy(
+    from: ArrivedObject,
+    key: string,
+    options: Pick<WriteOptions, 'note'> & { readonly signal?: AbortSignal },
+  ): Promise<ArrivedObject>
 }
 
 /**
@@ -26,8 +100,8 @@ export interface ObjectWriter {
   /** Resolves when the object is readable under its key and survives a power loss. */
   finish(): Promise<void>
   /**
-   * Leaves nothing behind. May be called at any time, also during a `write` or `finish`, and must be called when one of them failed;
-   * does nothing after `finish` has returned.
+   * Ends the writer: when it returns, nothing more goes to the store. May be called at any time, also during a `write` or `finish`,
+   * and must be called when one of them failed; does nothing after `finish` has returned. What lies in the store then goes by `clear`.
    */
   abort(): Promise<void>
 }
@@ -41,7 +115,13 @@ export interface ObjectStore {
   /** Shown to clients as the name of the service. */
   readonly name: string
   /** Starts an object; nothing is done in the store before the first byte or `finish`. */
-  write(key: string): ObjectWriter
+  write(key: string, options?: WriteOptions): ObjectWriter
+  /**
+   * Removes all that an attempt to write under this key has left, finished or not; nothing there counts as removed.
+   *
+   * @param note what the writer has noted; `null`: nothing that is known of
+   */
+  clear(key: string, note: string | null): Promise<void>
   /**
    * The object's bytes, in order. The caller destroys the stream when it wants no more. A failure on the way destroys it with its error,
    * and so does the signal.
@@ -56,6 +136,11 @@ export interface ObjectStore {
   remove(key: string): Promise<void>
   /** Every finished object, in no order. */
   list(signal?: AbortSignal): AsyncIterable<StoredObject>
+  /** What was begun and is still open in the store, where that can be. */
+  unfinished?(signal?: AbortSignal): AsyncIterable<UnfinishedObject>
+  readonly direct?: DirectAccess
+  /** Milliseconds after which a request that was given up has no effect in the store any more. Absent: at once. */
+  readonly settledMs?: number
   /** Path of the object in the local file system, where it has one. */
   path?(key: string): string
   /** Removes what writers of an earlier process left unfinished. Called once, before anything is written. */

@@ -1,0 +1,252 @@
+import { Readable } from 'node:stream'
+import {
+  AbortMultipartUploadCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  type GetObjectCommandOutput,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+} from '@aws-sdk/client-s3'
+import { notFound, storageUnavailable } from '../errors.ts'
+import {
+  type ByteRange,
+  checkRange,
+  keyPattern,
+  type ObjectStore,
+  type UnfinishedObject,
+} from '../uploads/object-store.ts'
+import { directAccess } from './s3/direct.ts'
+import { partMemory } from './s3/memory.ts'
+import { partSizes } from './s3/part-sizes.ts'
+import { type ProfileName, profiles } from './s3/profiles.ts'
+import { answered, request, s3Client, type S3Address } from './s3/requests.ts'
+import { s3Writer } from './s3/writer.ts'
+
+/** Milliseconds without a byte from the store, while we wait for one, after which a download is given up. */
+const readIdleMs = 30_000
+/** Milliseconds after which a request that we gave up has no effect any more: our longest deadline, and as much again. */
+const settledMs = 10 * 60_000
+
+export interface S3StoreOptions extends Omit<S3Address, 'region' | 'forcePathStyle'> {
+  readonly bucket: string
+  /** What begins every key of this installation, with a slash at its end: others may use the bucket too. */
+  readonly prefix: string
+  readonly profile: ProfileName
+  /** @default the profile's */
+  readonly region?: string | undefined
+  readonly forcePathStyle?: boolean | undefined
+  /** What presigned URLs begin with. @default `endpoint` */
+  readonly publicEndpoint?: string | undefined
+  /** Bytes of memory for parts on their way. */
+  readonly memoryBytes: number
+  /** Bytes of the largest object that may come. */
+  readonly largestObject: number
+  /** Bytes above which a copy is made in parts. @default 5 GB, where stores demand it */
+  readonly largestCopy?: number
+}
+
+export interface S3Store extends ObjectStore {
+  readonly memory: { readonly used: number; readonly total: number }
+  close(): void
+}
+
+/**
+ * Stores objects in a bucket of any S3 server. What arrives is held in memory until a part is full, and never on disk.
+ *
+ * @throws {UploadError} `storage_failed`, with `retryAfter` when the server is away, busy or too slow.
+ */
+export function s3Store(options: S3StoreOptions): S3Store {
+  const { bucket, prefix, endpoint } = options
+  const profile = profiles[options.profile]
+  const address = {
+    endpoint,
+    region: options.region ?? profile.region,
+    forcePathStyle: options.forcePathStyle ?? profile.pathStyle,
+    ...(options.credentials && { credentials: options.credentials }),
+  }
+  const client = s3Client(address)
+  const signer = s3Client({ ...address, endpoint: options.publicEndpoint ?? endpoint })
+  const memory = partMemory(options.memoryBytes)
+
+  function place(key: string): string {
+    if (!keyPattern.test(key)) throw new TypeError('That is no key of an object.')
+    return prefix + key
+  }
+  const at = (key: string) => ({ Bucket: bucket, Key: place(key) })
+
+  /** `undefined`: the object has no such bytes. */
+  async function get(
+    key: string,
+    range: ByteRange | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<GetObjectCommandOutput['Body']> {
+    if (range) checkRange(range)
+    const command = new GetObjectCommand({
+      ...at(key),
+      ...(range && { Range: `bytes=${range.start}-${range.end - 1}` }),
+    })
+    const answer = await request(
+      'The object could not be read.',
+      (abortSignal) =>
+        client.send(command, { abortSignal }).catch((error: unknown) => {
+          if (answered(error, 'NoSuchKey', 404)) throw notFound()
+          if (answered(error, 'InvalidRange', 416)) return undefined
+          throw error
+        }),
+      { signal },
+    )
+    return answer?.Body
+  }
+
+  async function abortUpload(key: string, UploadId: string): Promise<void> {
+    await request('The object could not be removed.', (abortSignal) =>
+      client
+        .send(new AbortMultipartUploadCommand({ ...at(key), UploadId }), { abortSignal })
+        .catch((error: unknown) => {
+          if (!answered(error, 'NoSuchUpload', 404)) throw error
+        }),
+    )
+  }
+
+  async function remove(key: string): Promise<void> {
+    await request('The object could not be removed.', (abortSignal) =>
+      client.send(new DeleteObjectCommand(at(key)), { abortSignal }),
+    )
+  }
+
+  return {
+    name: 's3',
+    memory,
+    settledMs,
+    direct: directAccess({
+      client,
+      signer,
+      bucket,
+      place,
+      copyIfMatch: profile.copyIfMatch,
+      ...(options.largestCopy === undefined ? {} : { largestCopy: options.largestCopy }),
+    }),
+    write(key, { length = null, note = async () => {} } = {}) {
+      return s3Writer({
+        client,
+        bucket,
+        key: place(key),
+        memory,
+        length,
+        partSize: partSizes(length, options.largestObject, profile.equalParts),
+        equalParts: profile.equalParts,
+        note,
+      })
+    },
+    async clear(key, note) {
+      const open = note === null ? await openUploads(key) : [note]
+      for (const id of open) await abortUpload(key, id)
+      await remove(key)
+    },
+    async read(key, range, signal) {
+      const body = await get(key, range, signal)
+      return body instanceof Readable ? guarded(body, signal) : Readable.from([])
+    },
+    async bytes(key, range, signal) {
+      const body = await get(key, range, signal)
+      if (!(body instanceof Readable)) return new Uint8Array(0)
+      const chunks: Uint8Array[] = []
+      for await (const chunk of guarded(body, signal)) chunks.push(chunk)
+      return Buffer.concat(chunks)
+    },
+    async stat(key) {
+      const found = await request('The object could not be looked up.', (abortSignal) =>
+        client.send(new HeadObjectCommand(at(key)), { abortSignal }).catch((error: unknown) => {
+          if (!answered(error, 404)) throw error
+          return undefined
+        }),
+      )
+      return found && { key, size: found.ContentLength ?? 0, modifiedAt: found.LastModified?.getTime() ?? 0 }
+    },
+    remove,
+    async *list(signal) {
+      let token: string | undefined
+      do {
+        const command = new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ContinuationToken: token })
+        const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
+        const page = await request('The objects could not be listed.', send, { signal })
+        for (const { Key = '', Size = 0, LastModified } of page.Contents ?? []) {
+          const key = Key.slice(prefix.length)
+          if (keyPattern.test(key)) yield { key, size: Size, modifiedAt: LastModified?.getTime() ?? 0 }
+        }
+        token = page.IsTruncated ? page.NextContinuationToken : undefined
+      } while (token !== undefined)
+    },
+    async *unfinished(signal) {
+      yield* openUploadsBelow(prefix, signal)
+    },
+    // What writers of an earlier process have left is known from the records, and goes by `clear`.
+    recover: async () => {},
+    async check() {
+      await request('The bucket of the store does not answer.', (abortSignal) =>
+        client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal }),
+      )
+    },
+    close() {
+      client.destroy()
+      signer.destroy()
+    },
+  }
+
+  async function openUploads(key: string): Promise<readonly string[]> {
+    const ids: string[] = []
+    for await (const found of openUploadsBelow(place(key))) if (found.key === key) ids.push(found.note)
+    return ids
+  }
+
+  async function* openUploadsBelow(start: string, signal?: AbortSignal): AsyncGenerator<UnfinishedObject> {
+    let next: { readonly KeyMarker?: string | undefined; readonly UploadIdMarker?: string | undefined } | undefined = {}
+    while (next) {
+      const command: ListMultipartUploadsCommand = new ListMultipartUploadsCommand({
+        Bucket: bucket,
+        Prefix: start,
+        ...next,
+      })
+      const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
+      const page = await request('The unfinished objects could not be listed.', send, { signal })
+      for (const { Key = '', UploadId = '', Initiated } of page.Uploads ?? []) {
+        const key = Key.slice(prefix.length)
+        if (keyPattern.test(key)) yield { key, note: UploadId, startedAt: Initiated?.getTime() ?? 0 }
+      }
+      next = page.IsTruncated ? { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker } : undefined
+    }
+  }
+}
+
+/**
+ * The body of an answer. It fails when the store goes silent while somebody waits for its bytes; a reader that takes its time harms
+ * nothing.
+ */
+function guarded(body: Readable, signal: AbortSignal | undefined): Readable {
+  let waits = true
+  const silent = setTimeout(() => {
+    if (waits) body.destroy(new Error('The store has stopped sending.'))
+  }, readIdleMs)
+  const onAbort = (): void => void body.destroy(signal?.reason)
+  signal?.addEventListener('abort', onAbort, { once: true })
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of body) {
+        waits = false
+        yield chunk
+        waits = true
+        silent.refresh()
+      }
+    } catch (cause) {
+      signal?.throwIfAborted()
+      throw storageUnavailable('The object could not be read to its end.', cause)
+    }
+  }
+  return Readable.from(chunks(), { objectMode: false }).once('close', () => {
+    clearTimeout(silent)
+    signal?.removeEventListener('abort', onAbort)
+    body.destroy()
+  })
+}

@@ -1,0 +1,188 @@
+import {
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateMultipartUploadCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  PutObjectCommand,
+  type S3Client,
+  UploadPartCopyCommand,
+} from '@aws-sdk/client-s3'
+import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
+import { UploadError } from '../../errors.ts'
+import type { ArrivedObject, DirectAccess, PutTerms } from '../../uploads/object-store.ts'
+import { answered, completeMs, request } from './requests.ts'
+import { objectType } from './writer.ts'
+
+/** Bytes of one PutObject or CopyObject at most: 5 GB, in whichever way the server counts them. */
+const largestSingle = 5_000_000_000
+/** Bytes of one part of a larger copy. */
+const copyPart = 1024 * 1024 * 1024
+const copiesInFlight = 4
+/** Milliseconds for copying one object or part inside the store. */
+const copyMs = 5 * 60_000
+/** Seconds: SigV4 URLs are good for a week at most. */
+const longestUrl = 7 * 24 * 3_600
+
+export interface DirectOptions {
+  readonly client: S3Client
+  /** Signs URLs for the address that browsers reach. */
+  readonly signer: S3Client
+  readonly bucket: string
+  /** The key in the bucket. */
+  readonly place: (key: string) => string
+  readonly copyIfMatch: boolean
+  /** @default 5 GB */
+  readonly largestCopy?: number
+}
+
+const gone = (): UploadError => new UploadError('upload_not_received', 'The bytes are not there, or have just changed.')
+
+/** Presigned URLs, and bringing what came by them out of their reach. */
+export function directAccess(options: DirectOptions): DirectAccess {
+  const { client, signer, bucket, place, largestCopy = largestSingle } = options
+
+  async function putUrl(key: string, terms: PutTerms) {
+    const { contentType, checksum, size } = terms
+    const command = new PutObjectCommand({
+      Bucket: bucket,
+      Key: place(key),
+      ...(contentType === null ? {} : { ContentType: contentType }),
+      ...(size === null ? {} : { ContentLength: size }),
+      ...(checksum?.algorithm === 'md5' ? { ContentMD5: checksum.digest } : {}),
+      ...(checksum?.algorithm === 'sha256' ? { ChecksumSHA256: checksum.digest } : {}),
+    })
+    const url = await getSignedUrl(signer, command, {
+      expiresIn: secondsUntil(terms.until),
+      signableHeaders: new Set(['host', 'content-type', 'content-length', 'content-md5', 'x-amz-checksum-sha256']),
+      // In the query they would bind nobody to send them.
+      unhoistableHeaders: new Set(['content-md5', 'x-amz-checksum-sha256']),
+    })
+    const headers: Record<string, string> = {}
+    if (contentType !== null) headers['Content-Type'] = contentType
+    if (checksum?.algorithm === 'md5') headers['Content-MD5'] = checksum.digest
+    if (checksum?.algorithm === 'sha256') headers['x-amz-checksum-sha256'] = checksum.digest
+    return { url, headers }
+  }
+
+  async function arrived(key: string): Promise<ArrivedObject | undefined> {
+    const found = await request('The object could not be looked up.', (abortSignal) =>
+      client
+        .send(new HeadObjectCommand({ Bucket: bucket, Key: place(key), ChecksumMode: 'ENABLED' }), { abortSignal })
+        .catch(absent),
+    )
+    if (!found) return undefined
+    const tag = found.ETag ?? ''
+    const sha256 = found.ChecksumType === 'COMPOSITE' ? undefined : found.ChecksumSHA256
+    return {
+      key,
+      size: found.ContentLength ?? 0,
+      modifiedAt: found.LastModified?.getTime() ?? 0,
+      version: tag,
+      // It is the MD5 of what came in one PUT, on most servers and without encryption.
+      md5: /^"([0-9a-f]{32})"$/.exec(tag)?.[1] ?? null,
+      sha256: sha256 === undefined ? null : Buffer.from(sha256, 'base64').toString('hex'),
+    }
+  }
+
+  /** The copy's own description, where the server does not obey the condition: other bytes may have been copied than we looked at. */
+  async function copied(from: ArrivedObject, key: string): Promise<ArrivedObject> {
+    if (options.copyIfMatch) return { ...from, key }
+    const found = await arrived(key)
+    if (found?.size !== from.size) throw gone()
+    return found
+  }
+
+  async function copyWhole(from: ArrivedObject, key: string, signal: AbortSignal | undefined): Promise<void> {
+    const command = new CopyObjectCommand({
+      Bucket: bucket,
+      Key: place(key),
+      ...sourceOf(from),
+      // Nothing that the client wrote beside the bytes comes along.
+      MetadataDirective: 'REPLACE',
+      ContentType: objectType,
+    })
+    const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
+    await request('The object could not be copied.', send, { signal, deadlineMs: copyMs })
+  }
+
+  const sourceOf = (from: ArrivedObject) => ({
+    CopySource: `${bucket}/${place(from.key)}`, // of letters that need no escape
+    ...(options.copyIfMatch ? { CopySourceIfMatch: from.version } : {}),
+  })
+
+  async function copyParts(
+    from: ArrivedObject,
+    key: string,
+    note: (text: string) => Promise<void>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const target = { Bucket: bucket, Key: place(key) }
+    const message = 'The object could not be copied.'
+    const { UploadId } = await request(
+      message,
+      (abortSignal) =>
+        client.send(new CreateMultipartUploadCommand({ ...target, ContentType: objectType }), { abortSignal }),
+      { signal },
+    )
+    if (UploadId === undefined) throw new UploadError('storage_failed', message)
+    await note(UploadId)
+    const size = Math.min(copyPart, largestCopy)
+    const starts = Array.from({ length: Math.ceil(from.size / size) }, (_, i) => i * size)
+    const parts: { readonly PartNumber: number; readonly ETag: string | undefined }[] = []
+    const todo = starts.entries()
+    async function work(): Promise<void> {
+      for (const [i, start] of todo) {
+        const command = new UploadPartCopyCommand({
+          ...target,
+          ...sourceOf(from),
+          UploadId,
+          PartNumber: i + 1,
+          CopySourceRange: `bytes=${start}-${Math.min(start + size, from.size) - 1}`,
+        })
+        const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
+        const { CopyPartResult } = await request(message, send, { signal, deadlineMs: copyMs })
+        parts.push({ PartNumber: i + 1, ETag: CopyPartResult?.ETag })
+      }
+    }
+    await Promise.all(Array.from({ length: copiesInFlight }, work))
+    const MultipartUpload = { Parts: parts.toSorted((a, b) => a.PartNumber - b.PartNumber) }
+    const complete = new CompleteMultipartUploadCommand({ ...target, UploadId, MultipartUpload })
+    await request(message, (abortSignal) => client.send(complete, { abortSignal }), { signal, deadlineMs: completeMs })
+  }
+
+  return {
+    largestPut: largestSingle,
+    putUrl,
+    arrived,
+    getUrl: (key, terms) =>
+      getSignedUrl(
+        signer,
+        new GetObjectCommand({
+          Bucket: bucket,
+          Key: place(key),
+          ResponseContentType: terms.contentType,
+          ResponseContentDisposition: terms.disposition,
+        }),
+        { expiresIn: Math.min(longestUrl, Math.max(1, Math.ceil(terms.seconds))) },
+      ),
+    async copy(from, key, { signal, note = async () => {} }) {
+      try {
+        if (from.size <= largestCopy) await copyWhole(from, key, signal)
+        else await copyParts(from, key, note, signal)
+        return await copied(from, key)
+      } catch (error) {
+        const cause = error instanceof UploadError ? error.cause : error
+        if (answered(cause, 'NoSuchKey', 'PreconditionFailed', 412)) throw gone()
+        throw error
+      }
+    },
+  }
+}
+
+const secondsUntil = (until: number): number =>
+  Math.min(longestUrl, Math.max(1, Math.ceil((until - Date.now()) / 1_000)))
+
+function absent(error: unknown): undefined {
+  if (!answered(error, 404)) throw error
+}

@@ -1,0 +1,104 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { S3Client, S3ServiceException } from '@aws-sdk/client-s3'
+import { storageUnavailable, UploadError } from '../../errors.ts'
+
+/** Milliseconds in which a connection must stand. */
+const connectMs = 5_000
+/** Milliseconds in which the store must have answered a request without a body … */
+const answerMs = 30_000
+/** … and the rate, in bytes a millisecond, that it must at least keep up with a body. */
+const leastRate = 256
+/** Milliseconds for making one object of many parts: stores copy them together while we wait. */
+export const completeMs = 5 * 60_000
+const maxTries = 3
+/** Milliseconds before the second try; doubled with every further one. */
+const firstBackoffMs = 100
+const maxSockets = 256
+
+export interface S3Address {
+  readonly endpoint: string | undefined
+  readonly region: string
+  readonly forcePathStyle: boolean
+  /** Absent: as the SDK finds them in the environment, its own files or the machine's role. */
+  readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string }
+}
+
+/** A client of the SDK that leaves retries to us, and asks no server for what only AWS has. */
+export function s3Client(address: S3Address): S3Client {
+  return new S3Client({
+    region: address.region,
+    forcePathStyle: address.forcePathStyle,
+    ...(address.endpoint === undefined ? {} : { endpoint: address.endpoint }),
+    ...(address.credentials && { credentials: address.credentials }),
+    // A stream cannot be sent again by the SDK, and one kind of retry is enough.
+    maxAttempts: 1,
+    // The default sends chunked bodies with a trailer, which many servers refuse.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    requestHandler: {
+      connectionTimeout: connectMs,
+      httpAgent: { keepAlive: true, maxSockets },
+      httpsAgent: { keepAlive: true, maxSockets },
+    },
+  })
+}
+
+export interface RequestOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Bytes that are sent. @default 0 */
+  readonly bytes?: number
+  /** Milliseconds for one try. @default by the number of bytes */
+  readonly deadlineMs?: number
+}
+
+/**
+ * Asks the store, again when it is away or busy.
+ *
+ * @param message what could not be done, for whoever asked us
+ * @throws {UploadError} `storage_failed` · the signal's reason
+ */
+export async function request<T>(
+  message: string,
+  send: (signal: AbortSignal) => Promise<T>,
+  { signal, bytes = 0, deadlineMs = answerMs + bytes / leastRate }: RequestOptions = {},
+): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    signal?.throwIfAborted()
+    // Not AbortSignal.timeout: the body of an answer may come for longer.
+    const deadline = new AbortController()
+    const timer = setTimeout(() => deadline.abort(new Error('The store took too long.')), deadlineMs)
+    try {
+      return await send(signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal)
+    } catch (cause) {
+      signal?.throwIfAborted()
+      if (tries >= maxTries || !isPassing(cause)) throw failure(message, cause)
+    } finally {
+      clearTimeout(timer)
+    }
+    const backoffMs = firstBackoffMs * 2 ** (tries - 1) * (0.5 + Math.random())
+    await sleep(backoffMs, undefined, signal ? { signal } : {}).catch(() => {}) // the next round says that it was aborted
+  }
+}
+
+/** Codes of answers that say "later", whatever their status is. */
+const passingCodes = new Set(['SlowDown', 'RequestTimeout', 'Throttling', 'ServiceUnavailable', 'OperationAborted'])
+
+/** The store did not answer, or said that it cannot now. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof S3ServiceException) {
+    const status = error.$metadata.httpStatusCode ?? 500
+    return status >= 500 || status === 429 || passingCodes.has(error.name)
+  }
+  // Errors of the network have a code, such as ECONNRESET; a deadline of ours or the SDK's has a name.
+  return error instanceof Error && ('code' in error || error.name === 'AbortError' || error.name === 'TimeoutError')
+}
+
+function failure(message: string, cause: unknown): UploadError {
+  if (cause instanceof UploadError) return cause
+  return isPassing(cause) ? storageUnavailable(message, cause) : new UploadError('storage_failed', message, { cause })
+}
+
+/** Whether the store has answered with one of these codes or this status. */
+export const answered = (error: unknown, ...names: readonly (string | number)[]): boolean =>
+  error instanceof S3ServiceException &&
+  (names.includes(error.name) || names.includes(error.$metadata.httpStatusCode ?? 0))
