@@ -18,6 +18,8 @@ export interface S3Proxy {
   reset(): void
   /** Breaks requests of that operation on purpose; the oldest fault counts. */
   fault(operation: S3Operation | 'any', options: FaultOptions): Fault
+  /** Resolves when the server has answered all that has reached it, also when nobody waits for the answer any more. */
+  idle(): Promise<void>
   /** By how many milliseconds every answer comes later. */
   slowDown(latencyMs: number): void
   /** The server goes away: connections break, and new ones are refused. */
@@ -38,6 +40,7 @@ export async function startS3Proxy(upstream: string): Promise<S3Proxy> {
   const faults = noFaults()
   let seen: Seen[] = []
   let latencyMs = 0
+  const underWay = new Set<Promise<unknown>>()
 
   const server = createServer((req, res) => void serve(req, res))
     .on('checkContinue', (req, res) => void serve(req, res))
@@ -59,8 +62,9 @@ export async function startS3Proxy(upstream: string): Promise<S3Proxy> {
     const forwarded = forward(req, res)
     // What became of the request is not known then, and the client is not told anything else.
     forwarded.once('error', () => res.destroy())
+    // A server does what it was asked, although nobody waits for the answer; half a request it cannot do.
     res.once('close', () => {
-      if (!res.writableFinished) forwarded.destroy()
+      if (!forwarded.writableEnded) forwarded.destroy()
     })
     forwarded.once('response', (answer: IncomingMessage) => void deliver(answer, one, fate, req, res))
     req.on('data', (chunk: Buffer) => (one.sent += chunk.length))
@@ -78,10 +82,11 @@ export async function startS3Proxy(upstream: string): Promise<S3Proxy> {
     res: ServerResponse,
   ): Promise<void> {
     answer.once('error', () => res.destroy())
+    res.once('close', () => answer.destroy())
     answer.on('data', (chunk: Buffer) => (one.received += chunk.length)).pause()
     if (latencyMs > 0) await delay(latencyMs)
-    if (fate.when === 'after' && !(await fate.befall(req, res))) return void answer.resume()
-    if (res.destroyed) return void answer.resume()
+    if (fate.when === 'after' && !(await fate.befall(req, res))) return void answer.destroy()
+    if (res.destroyed) return void answer.destroy()
     one.status = answer.statusCode ?? 0
     res.writeHead(one.status, answer.statusMessage, answer.rawHeaders)
     if (fate.when !== 'answering') return void answer.pipe(res)
@@ -96,6 +101,8 @@ export async function startS3Proxy(upstream: string): Promise<S3Proxy> {
     const headers = isBodyless && method.startsWith('P') ? [...rawHeaders, 'Content-Length', '0'] : rawHeaders
     const { hostname, port: serverPort } = target
     const forwarded = request({ agent, hostname, port: serverPort, method, path: url, headers })
+    const done = new Promise<void>((resolve) => forwarded.once('close', resolve)).finally(() => underWay.delete(done))
+    underWay.add(done)
     if (req.headers.expect !== undefined) {
       forwarded.once('continue', () => res.writeContinue())
       forwarded.flushHeaders()
@@ -117,6 +124,9 @@ export async function startS3Proxy(upstream: string): Promise<S3Proxy> {
       faults.clear()
     },
     fault: (operation, options) => faults.add(operation, options),
+    async idle() {
+      while (underWay.size > 0) await Promise.allSettled(underWay)
+    },
     slowDown: (ms) => void (latencyMs = ms),
     async down() {
       if (!server.listening) return
