@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { profileOf } from '../../src/stores/s3/profiles.ts'
 import { type S3Store, s3Store, type S3StoreOptions } from '../../src/stores/s3.ts'
+import type { ObjectStore, WriteOptions } from '../../src/uploads/object-store.ts'
 import { newBucket, sharedS3 } from './s3.ts'
 import { type S3Proxy, startS3Proxy } from './s3-proxy.ts'
 import type { RawBucket, RawObject, RawUpload } from './s3-raw.ts'
@@ -77,5 +78,26 @@ export async function startS3Rig(): Promise<S3Rig> {
       await proxy.close()
       await bucket.drop()
     },
+  }
+}
+
+export interface WriteObjectOptions extends WriteOptions {
+  /** Bytes of each call. @default all */
+  readonly chunk?: number
+}
+
+export async function writeObject(
+  store: ObjectStore,
+  key: string,
+  bytes: Uint8Array,
+  { chunk = Math.max(1, bytes.length), ...options }: WriteObjectOptions = {},
+): Promise<void> {
+  const writer = store.write(key, options)
+  try {
+    for (let at = 0; at < bytes.length; at += chunk) await writer.write([bytes.subarray(at, at + chunk)])
+    await writer.finish()
+  } catch (error) {
+    await writer.abort()
+    throw error
   }
 }
