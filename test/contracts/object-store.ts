@@ -70,6 +70,12 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
       await writer.finish()
     }
 
+    async function expectNothing(key: string): Promise<void> {
+      expect(await raw.leftovers()).toEqual([])
+      expect(await raw.keys()).toEqual([])
+      expect(await store.stat(key)).toBeUndefined()
+    }
+
     /** As the service does it: at once, and again when nothing can come after. */
     async function clear(key: string, note: string | null): Promise<void> {
       await store.clear(key, note)
@@ -157,11 +163,6 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
     })
 
     describe('aborting', () => {
-      const begun = async (key: string, options: WriteOptions, bytes: number): Promise<ObjectWriter> => {
-        const writer = store.write(key, options)
-        await writer.write([randomBytes(bytes)])
-        return writer
-      }
       const attempts: [string, (key: string, options: WriteOptions) => Promise<void>][] = [
         ['before the first byte', (key, options) => store.write(key, options).abort()],
         [
@@ -175,7 +176,7 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
         [
           'between writes',
           async (key, options) => {
-            const writer = await begun(key, options, 9 * mib)
+            const writer = await begun(store, key, options, 9 * mib)
             await writer.write([randomBytes(10)])
             await writer.abort()
           },
@@ -183,7 +184,7 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
         [
           'twice',
           async (key, options) => {
-            const writer = await begun(key, options, 10)
+            const writer = await begun(store, key, options, 10)
             await writer.abort()
             await writer.abort()
           },
@@ -191,7 +192,7 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
         ...[10, 9 * mib].map((bytes): (typeof attempts)[number] => [
           `during finish of ${bytes} bytes`,
           async (key, options) => {
-            const writer = await begun(key, options, bytes)
+            const writer = await begun(store, key, options, bytes)
             const finished = writer.finish()
             await Promise.all([writer.abort(), finished.catch(() => {})])
           },
@@ -215,12 +216,6 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
         await clear(key, null)
         await expectNothing(key)
       })
-
-      async function expectNothing(key: string): Promise<void> {
-        expect(await raw.leftovers()).toEqual([])
-        expect(await raw.keys()).toEqual([])
-        expect(await store.stat(key)).toBeUndefined()
-      }
 
       it('does nothing after finish', async () => {
         const key = newKey()
@@ -401,6 +396,12 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
 
 function newKey(directory = randomBytes(1).toString('hex')): string {
   return `${directory}/${randomBytes(16).toString('hex')}.${randomBytes(6).toString('hex')}`
+}
+
+async function begun(store: ObjectStore, key: string, options: WriteOptions, bytes: number): Promise<ObjectWriter> {
+  const writer = store.write(key, options)
+  await writer.write([randomBytes(bytes)])
+  return writer
 }
 
 async function keysOf(store: ObjectStore, signal?: AbortSignal): Promise<string[]> {

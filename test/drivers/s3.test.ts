@@ -20,18 +20,18 @@ describe.skipIf(missingS3())('on a real S3 server', () => {
   afterAll(() => rig.close())
 
   objectStoreContract('s3', async () => {
-    const { store, proxy, prefix, bucket, objects, uploads, get, close } = rig.open()
-    await store.recover()
+    const one = rig.open()
+    await one.store.recover()
     return {
-      store,
+      store: one.store,
       raw: {
-        get,
-        put: (name, bytes) => bucket.put(prefix + name, Buffer.from(bytes)),
-        keys: async () => (await objects()).map((object) => object.key),
-        leftovers: async () => (await uploads()).map((upload) => upload.key),
+        get: (name) => one.get(name),
+        put: (name, bytes) => one.bucket.put(one.prefix + name, Buffer.from(bytes)),
+        keys: async () => (await one.objects()).map((object) => object.key),
+        leftovers: async () => (await one.uploads()).map((upload) => upload.key),
       },
-      settled: () => proxy.idle(),
-      close,
+      settled: () => one.proxy.idle(),
+      close: () => one.close(),
     }
   })
 
