@@ -21,6 +21,7 @@ const record = (): NewRecord => ({
   extra: {},
   reserve: 10,
   stagedKey: `00/${v7()}`,
+  put: null,
   expiresAt: null,
   createdAt: Date.now(),
   projectMode: 'open',

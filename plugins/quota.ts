@@ -22,7 +22,8 @@ export function quota(options: QuotaOptions = {}): Plugin {
     },
 
     tap(ctx) {
-      if (ctx.upload.declaredSize !== null) return undefined
+      // Of what is stored already the size is known: `beforeFinish` asks for it at once.
+      if (ctx.upload.declaredSize !== null || ctx.upload.size !== null) return undefined
       let seen = 0
       let held = ctx.upload.reserved
       const grow = async (needed: number) => {

@@ -14,11 +14,14 @@ import { operations } from './http/operations.ts'
 import { originReader, type TrustProxy } from './http/origin.ts'
 import { startHttpServer } from './http/server.ts'
 import { lockFolder } from './folder-lock.ts'
+import { objectJobs } from './jobs/objects.ts'
 import { startSweep, type SweepDependencies } from './jobs/sweep.ts'
 import { startWorker } from './jobs/worker.ts'
 import { pluginRunner } from './pipeline/runner.ts'
 import { sqliteRecords } from './records/sqlite.ts'
 import { diskStore } from './stores/disk.ts'
+import { largestPartSize } from './stores/s3/part-sizes.ts'
+import { profileOf, profiles, regionOf } from './stores/s3/profiles.ts'
 import { catalog as makeCatalog } from './uploads/catalog.ts'
 import type { ObjectStore } from './uploads/object-store.ts'
 import type { Records } from './uploads/records.ts'
@@ -34,7 +37,31 @@ export async function openRecords(config: Config): Promise<Records> {
   return sqliteRecords({ path: config.database.path, defaultQuota: config.limits.workspaceQuota })
 }
 
-export const openStore = (config: Config): ObjectStore => diskStore({ directory: config.storage.directory })
+export async function openStore(config: Config, records: Records): Promise<ObjectStore> {
+  if (config.storage.driver === 'disk') return diskStore({ directory: config.storage.directory })
+  const { s3, limits } = config
+  const profile = s3.profile ?? profileOf(s3.endpoint)
+  const least = largestPartSize(limits.maxFileSize, profiles[profile].equalParts)
+  if (s3.memory < least)
+    throw new ConfigError(
+      `s3.memory is ${s3.memory} bytes; files of limits.maxFileSize need parts of ${least}: raise the one or lower the other.`,
+    )
+  const { s3Store } = await import('./stores/s3.ts') // only when it is needed: the SDK takes a while to load
+  return s3Store({
+    bucket: s3.bucket ?? '',
+    prefix: `${await records.installation()}/`,
+    profile,
+    endpoint: s3.endpoint,
+    publicEndpoint: s3.publicEndpoint,
+    region: s3.region ?? regionOf(s3.endpoint),
+    forcePathStyle: s3.forcePathStyle,
+    ...(s3.accessKeyId !== undefined && s3.secretAccessKey !== undefined
+      ? { credentials: { accessKeyId: s3.accessKeyId, secretAccessKey: s3.secretAccessKey } }
+      : {}),
+    memoryBytes: s3.memory,
+    largestObject: limits.maxFileSize,
+  })
+}
 
 export const sweepDependencies = (config: Config, records: Records, store: ObjectStore): SweepDependencies => ({
   records,
@@ -59,7 +86,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
   if (secret.warning !== null) log.warn(secret.warning)
   const lock = lockFolder(config.dataDir)
   const records = await openRecords(config)
-  const store = openStore(config)
+  const store = await openStore(config, records)
   await store.recover()
 
   for (const plugin of config.plugins)
@@ -88,7 +115,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
   const worker = startWorker(
     records,
     {
-      'delete-object': ({ key }) => store.remove(key),
+      ...objectJobs(store),
       verdict: ({ uploadId }) => service.resume(uploadId),
       'after-finish': async ({ uploadId, plugin }) => {
         const upload = await records.get(uploadId)
@@ -115,8 +142,9 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
       tokens,
       projectMode: config.projects.mode,
       downloadTtlMs: config.download.ttl * secondMs,
+      redirect: config.s3.downloads === 'redirect',
     }),
-    uploadUrls: makeUploadUrls(records, tokens, config.presign.ttl * secondMs),
+    uploadUrls: makeUploadUrls({ records, store, tokens, ttlMs: config.presign.ttl * secondMs }),
     authenticate: authenticator(records, config.keys.prefix),
     categories: Object.keys(config.categories),
     inlinePdf: config.download.inlinePdf,
@@ -150,6 +178,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     await Promise.all([worker.stop(), sweeper.stop()])
     await pipeline.close()
     await records.close()
+    store.close?.()
     lock.release()
   }
 }

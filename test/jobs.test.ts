@@ -48,6 +48,8 @@ describe('the worker', () => {
   const { log, lines } = recordingLog()
   const idle: JobHandlers = {
     'delete-object': async () => {},
+    'clear-object': async () => {},
+    'look-again': async () => {},
     verdict: async () => {},
     'after-finish': async () => {},
     'after-terminate': async () => {},
@@ -93,7 +95,7 @@ describe('the worker', () => {
     let running = 0
     const begun = performance.now()
     run({
-      async 'delete-object'({ key }) {
+      async 'clear-object'({ key }) {
         most = Math.max(most, ++running)
         keys.add(key)
         await sleep(1)
@@ -133,7 +135,7 @@ describe('the worker', () => {
     await rig.records.abandon(newKey())
     let tries = 0
     const worker = run({
-      async 'delete-object'() {
+      async 'clear-object'() {
         if (++tries < 4) throw new Error(`failure ${tries}`)
       },
     })
@@ -175,12 +177,12 @@ describe('the worker', () => {
     await rig.backend.raw('update job set tries = ?', maxTries - 1)
     let broken = true
     const worker = run({
-      async 'delete-object'() {
+      async 'clear-object'() {
         if (broken) throw new Error('never')
       },
     })
     await expect.poll(async () => (await jobs()).failed, patiently).toMatchObject([{ tries: maxTries, error: 'never' }])
-    expect(lines).toMatchObject([{ level: 'error', facts: { tries: maxTries, kind: 'delete-object' } }])
+    expect(lines).toMatchObject([{ level: 'error', facts: { tries: maxTries, kind: 'clear-object' } }])
     broken = false
     rig.skew.ms += dayMs
     worker.wake()
@@ -216,7 +218,7 @@ describe('the worker', () => {
     const open = signal()
     let begun = 0
     const worker = run({
-      async 'delete-object'() {
+      async 'clear-object'() {
         begun++
         await open.promise
       },

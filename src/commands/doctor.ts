@@ -20,11 +20,12 @@ export const doctorCommands: readonly Command[] = [
     async run({ flags }) {
       const dryRun = flags['dry-run'] === true
       return withRecords(async (records, config) => {
-        const store = openStore(config)
+        const store = await openStore(config, records)
         const findings = [...(await records.audit())]
         await store.check().catch((error: unknown) => findings.push(`The store cannot take uploads: ${String(error)}`))
         const compared = await reconcile(sweepDependencies(config, records, store), { dryRun })
         findings.push(...compared.findings)
+        store.close?.()
         const { waiting, failed } = await records.jobs()
         if (failed.length > 0)
           findings.push(

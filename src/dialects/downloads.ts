@@ -25,8 +25,24 @@ export const downloads: Dialect = (routes, { catalog, authenticate, inlinePdf })
       ctx.status = 304
       return
     }
-    await send(ctx, catalog, upload)
+    // A URL of the store is signed for GET, and what HEAD asks for is known here.
+    if (ctx.method === 'HEAD' || !(await sendElsewhere(ctx, catalog, upload))) await send(ctx, catalog, upload)
   })
+}
+
+/** Whether the client was sent to the store. */
+async function sendElsewhere(ctx: Ctx, catalog: Catalog, upload: Upload): Promise<boolean> {
+  const url = await catalog.elsewhere(upload, {
+    contentType: ctx.response.get('Content-Type'),
+    disposition: ctx.response.get('Content-Disposition'),
+  })
+  if (url === undefined) return false
+  // What these say is said of the file, and this answer has none.
+  for (const name of ['Content-Type', 'Content-Disposition', 'Accept-Ranges', 'Last-Modified', 'ETag']) ctx.remove(name)
+  ctx.set({ 'Cache-Control': 'private, no-store', Location: url })
+  ctx.status = 302
+  ctx.body = ''
+  return true
 }
 
 function tokenOf(ctx: Ctx) {

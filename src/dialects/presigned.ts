@@ -121,10 +121,10 @@ export const presigned: Dialect = (routes, deps) => {
       context: contextOf(body),
       metadata: body.metadata ?? {},
     })
-    const url = uploadUrls.make(upload)
+    const { url, headers } = await uploadUrls.make(upload, ctx.state.origin.url)
     ctx.status = 201
     ctx.body = {
-      data: { upload: view(ctx, upload), upload_url: ctx.state.origin.url + url.path, upload_headers: url.headers },
+      data: { upload: view(ctx, upload), upload_url: url, upload_headers: headers },
       meta: meta(ctx),
     }
   })

@@ -1,6 +1,6 @@
 import { type ErrorCode, UploadError } from '../errors.ts'
 import type { PluginLog } from '../plugin.ts'
-import type { ObjectStore } from '../uploads/object-store.ts'
+import type { ObjectStore, StoredObject } from '../uploads/object-store.ts'
 import type { Finding, Records } from '../uploads/records.ts'
 import type { UploadService } from '../uploads/service.ts'
 import type { Upload } from '../uploads/upload.ts'
@@ -29,8 +29,8 @@ export interface Reconciled {
 }
 
 /**
- * Compares records and store both ways. Objects that no record, intent or job knows of, and that are older than the grace period,
- * go (unless `dryRun`); uploads whose object is missing can only be reported.
+ * Compares records and store both ways. Objects, finished or only begun, that no record, intent or job knows of, and that are older
+ * than the grace period, go (unless `dryRun`); uploads whose object is missing can only be reported.
  */
 export async function reconcile(
   deps: SweepDependencies,
@@ -42,8 +42,15 @@ export async function reconcile(
   let objects = 0
   let uploads = 0
 
-  async function lookAt(keys: readonly string[]): Promise<void> {
-    for (const key of await records.unknownKeys(keys)) {
+  /** Numbers of the uploads whose object was listed with the right size: of the others each is asked for. */
+  const sound = new Set<number>()
+
+  async function lookAt(page: readonly StoredObject[]): Promise<void> {
+    const sizes = new Map(page.map((object) => [object.key, object.size]))
+    for (const upload of await records.storedUnder([...sizes.keys()]))
+      if (sizes.get(upload.key) === upload.size) sound.add(upload.number)
+    const old = page.filter((object) => object.modifiedAt <= Date.now() - deps.orphanGraceMs)
+    for (const key of await records.unknownKeys(old.map((object) => object.key))) {
       // It may have been deleted since it was listed.
       if (!(await store.stat(key))) continue
       orphans.push(key)
@@ -52,21 +59,28 @@ export async function reconcile(
     }
   }
 
-  let keys: string[] = []
+  let page: StoredObject[] = []
   for await (const object of store.list(options.signal)) {
     objects++
-    if (object.modifiedAt > Date.now() - deps.orphanGraceMs) continue
-    keys.push(object.key)
-    if (keys.length >= stepSize) await lookAt(keys.splice(0))
+    page.push(object)
+    if (page.length >= stepSize) await lookAt(page.splice(0))
   }
-  await lookAt(keys)
+  await lookAt(page)
+
+  for await (const { key, note, startedAt } of store.unfinished?.(options.signal) ?? []) {
+    if (startedAt > Date.now() - deps.orphanGraceMs) continue
+    if ((await records.unknownKeys([key])).length === 0) continue
+    orphans.push(key)
+    if (options.dryRun) findings.push(`Object ${key} was begun and never finished, and belongs to no upload.`)
+    else await records.abandon(key, note)
+  }
 
   for (let after = 0; !options.signal?.aborted;) {
-    const page = await records.storedUploads(after, stepSize)
-    for (const upload of page) {
+    const stored = await records.storedUploads(after, stepSize)
+    for (const upload of stored) {
       uploads++
       after = upload.number
-      if (upload.objectKey === null) continue
+      if (upload.objectKey === null || sound.has(upload.number)) continue
       const object = await store.stat(upload.objectKey)
       if (object?.size === upload.size) continue
       // It may have been deleted since the page was read.
@@ -75,7 +89,7 @@ export async function reconcile(
       const found = object ? `has ${object.size} bytes instead of ${upload.size}` : 'is missing'
       findings.push(`The object of upload ${upload.id} (workspace ${upload.workspaceId}) ${found}.`)
     }
-    if (page.length < stepSize) break
+    if (stored.length < stepSize) break
   }
   return { findings, objects, uploads, orphans }
 }

@@ -1,5 +1,5 @@
 import type { PluginLog } from '../plugin.ts'
-import type { Job, JobWork, Records } from '../uploads/records.ts'
+import type { Job, JobWork, NewJob, Records } from '../uploads/records.ts'
 
 /** Milliseconds between two looks for due jobs, when nobody wakes the worker. */
 const pollMs = 1_000
@@ -13,7 +13,9 @@ const longestBackoffMs = 15 * 60_000
 /** Tries before a job is given up: with this backoff about two days. */
 export const maxTries = 200
 
-export type JobHandlers = { readonly [K in JobWork['kind']]: (work: Extract<JobWork, { kind: K }>) => Promise<void> }
+/** What is to be done after the job, if anything is. */
+export type JobAnswer = Promise<readonly NewJob[] | void>
+export type JobHandlers = { readonly [K in JobWork['kind']]: (work: Extract<JobWork, { kind: K }>) => JobAnswer }
 
 export interface Worker {
   /** Looks at once. */
@@ -59,8 +61,8 @@ export function startWorker(records: Records, handlers: JobHandlers, log: Plugin
 
   async function runOne(job: Job): Promise<void> {
     try {
-      await handle(job.work)
-      await records.done(job.number)
+      const next = await handle(job.work)
+      await records.done(job.number, next ?? [])
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       const tries = job.tries + 1
@@ -72,10 +74,14 @@ export function startWorker(records: Records, handlers: JobHandlers, log: Plugin
     }
   }
 
-  async function handle(job: JobWork): Promise<void> {
+  async function handle(job: JobWork): JobAnswer {
     switch (job.kind) {
       case 'delete-object':
         return handlers['delete-object'](job)
+      case 'clear-object':
+        return handlers['clear-object'](job)
+      case 'look-again':
+        return handlers['look-again'](job)
       case 'verdict':
         return handlers.verdict(job)
       case 'after-finish':

@@ -24,6 +24,12 @@ export function accountOperations(db: Kysely<Schema>, defaultQuota: number | nul
       return row && toWorkspace(row, defaultQuota)
     },
 
+    *installation(): Operation<string> {
+      const row = yield* first(texts.installation, {})
+      if (!row) throw new UploadError('internal', 'The database has lost its installation.')
+      return row.id
+    },
+
     *workspaces(): Operation<readonly Workspace[]> {
       return (yield* rows(texts.workspaces, {})).map((row) => toWorkspace(row, defaultQuota))
     },
@@ -88,6 +94,7 @@ function accountQueries(db: Kysely<Schema>) {
     digest: Uint8Array
   }
   return {
+    installation: query<object>()(() => db.selectFrom('installation').select('id')),
     insertWorkspace: query<{ id: string; at: number }>()((p) =>
       db
         .insertInto('workspace')

@@ -1,9 +1,10 @@
 import { type Kysely, sql } from 'kysely'
-import type { Job } from '../uploads/records.ts'
+import type { Job, NewJob } from '../uploads/records.ts'
 import type { Upload } from '../uploads/upload.ts'
 import { first, type Operation, query, rows } from './query.ts'
-import { toJob, toUpload } from './rows.ts'
+import { jobColumns, toJob, toUpload } from './rows.ts'
 import type { Schema } from './schema.ts'
+import { insertJob } from './upload-queries.ts'
 
 /** Characters of a failure's message that are kept. */
 const errorLength = 500
@@ -17,8 +18,9 @@ export function jobOperations(db: Kysely<Schema>, now: () => number) {
       const claimed = yield* rows(texts.claim, { now: now(), limit, lease: now() + leaseMs })
       return claimed.map(toJob)
     },
-    *done(number: number): Operation<void> {
+    *done(number: number, next: readonly NewJob[] = []): Operation<void> {
       yield* rows(texts.done, { number })
+      for (const job of next) yield* rows(texts.insert, jobColumns(job, now()))
     },
     *failed(number: number, error: string, due: number | null): Operation<void> {
       yield* rows(texts.failed, {
@@ -44,6 +46,9 @@ export function jobOperations(db: Kysely<Schema>, now: () => number) {
     },
     *unknownKeys(keys: readonly string[]): Operation<readonly string[]> {
       return (yield* rows(texts.unknownKeys, { keys: JSON.stringify(keys) })).map((row) => row.key)
+    },
+    *storedUnder(keys: readonly string[]): Operation<readonly { number: number; key: string; size: number | null }[]> {
+      return yield* rows(texts.storedUnder, { keys: JSON.stringify(keys) })
     },
     *storedUploads(after: number, limit: number): Operation<readonly Upload[]> {
       return (yield* rows(texts.storedUploads, { after, limit })).map(toUpload)
@@ -80,6 +85,7 @@ function jobQueries(db: Kysely<Schema>) {
         )
         .returningAll(),
     ),
+    insert: insertJob(db),
     done: query<{ number: number }>()((p) => db.deleteFrom('job').where('number', '=', p.number)),
     failed: query<{ number: number; error: string; due: number; failedAt: number | null }>()((p) =>
       db
@@ -117,7 +123,9 @@ function jobQueries(db: Kysely<Schema>) {
         .selectAll()
         .where('expires_at', '<=', p.now)
         .where('state', 'in', ['pending', 'receiving'])
-        .where(sql<boolean>`not exists (select 1 from object_intent i where i.upload_id = upload.id)`)
+        .where(
+          sql<boolean>`not exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is null)`,
+        )
         .limit(p.limit),
     ),
     forget: query<{ before: number; limit: number }>()((p) =>
@@ -145,6 +153,12 @@ function jobQueries(db: Kysely<Schema>) {
             and not exists (select 1 from job where object_key = k.value)`,
         ),
     ),
+    storedUnder: query<{ keys: string }>()((p) =>
+      db
+        .selectFrom('upload')
+        .select(['number', 'size', sql<string>`object_key`.as('key')])
+        .where(sql<boolean>`object_key in (select value from json_each(${p.keys}))`),
+    ),
     storedUploads: query<{ after: number; limit: number }>()((p) =>
       db
         .selectFrom('upload')
@@ -160,11 +174,20 @@ function jobQueries(db: Kysely<Schema>) {
         .selectAll()
         .where('state', '=', 'receiving')
         .where('object_key', 'is', null)
-        .where(sql<boolean>`id in (select upload_id from object_intent)`),
+        .where(
+          sql<boolean>`exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is null)
+            and not exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is not null)`,
+        ),
     ),
-    intents: query<object>()(() => db.selectFrom('object_intent').select('object_key')),
-    allDue: query<{ due: number }>()((p) =>
-      db.updateTable('job').set({ due: p.due }).where('failed_at', 'is', null).where('due', '>', p.due),
+    intents: query<object>()(() => db.selectFrom('object_intent').select('object_key').where('until', 'is', null)),
+    allDue: query<{ due: number }>()(
+      (p) =>
+        db
+          .updateTable('job')
+          .set({ due: p.due })
+          .where('failed_at', 'is', null)
+          .where('due', '>', p.due)
+          .where('kind', '!=', 'look-again'), // too early it would be no second look
     ),
   }
 }

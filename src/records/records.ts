@@ -57,6 +57,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     workspace: (id) => read(() => accounts.workspace(id)),
     workspaces: () => read(() => accounts.workspaces()),
     setQuota: (id, bytes) => submit(() => accounts.setQuota(id, bytes)),
+    installation: () => read(() => accounts.installation()),
     ensureProject: (workspace, project) => submit(() => accounts.ensureProject(workspace, project)),
     projects: (workspace) => read(() => accounts.projects(workspace)),
     createKey: (key, digest) => submit(() => accounts.createKey(key, digest)),
@@ -69,7 +70,9 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     unreserve: (id) => submit(() => uploads.unreserve(id)),
     stage: (id, key) => submit(() => uploads.stage(id, key)),
     stored: (id, bytes) => submit(() => uploads.stored(id, bytes)),
-    abandon: (key) => submit(() => uploads.abandon(key)),
+    note: (key, text) => submit(() => uploads.note(key, text)),
+    abandon: (key, note) => submit(() => uploads.abandon(key, note)),
+    putKey: (id) => read(() => uploads.putKey(id)),
     transition: (id, change) => submit(() => uploads.transition(id, change)),
     remove: (id, how) => submit(() => uploads.remove(id, how)),
     get: (id) => read(() => uploads.get(id)),
@@ -81,7 +84,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     projectsOf: (id) => read(() => uploads.projectsOf(id)),
 
     claim: (limit, leaseMs) => submit(() => jobs.claim(limit, leaseMs)),
-    done: (job) => submit(() => jobs.done(job)),
+    done: (job, next) => submit(() => jobs.done(job, next)),
     failed: (job, error, due) => submit(() => jobs.failed(job, error, due)),
     jobs: () => read(() => jobs.jobs()),
     retryJobs: (job) => submit(() => jobs.retryJobs(job)),
@@ -96,6 +99,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
         yield* jobs.allDue()
       }),
     unknownKeys: (keys) => read(() => jobs.unknownKeys(keys)),
+    storedUnder: (keys) => read(() => jobs.storedUnder(keys)),
     storedUploads: (after, limit) => read(() => jobs.storedUploads(after, limit)),
     foldLedger: (before, limit) => submit(() => audits.foldLedger(before, limit)),
     async audit() {

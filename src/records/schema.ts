@@ -25,7 +25,14 @@ export interface Schema {
   project: { workspace_id: string; id: string; created_at: number }
   upload: UploadTable
   binding: { workspace_id: string; project_id: string; upload_id: Uint8Array; held: number }
-  object_intent: { object_key: string; upload_id: Uint8Array; at: number }
+  object_intent: {
+    object_key: string
+    upload_id: Uint8Array
+    at: number
+    until: number | null
+    note: string | null
+  }
+  installation: { id: string }
   ledger: {
     number: Generated<number>
     workspace_id: string

@@ -32,6 +32,19 @@ export function uploadColumns(record: NewRecord) {
   }
 }
 
+export const insertJob = (db: Kysely<Schema>) =>
+  query<ReturnType<typeof jobColumns>>()((p) =>
+    db.insertInto('job').values({
+      kind: p.kind,
+      upload_id: p.uploadId,
+      object_key: p.objectKey,
+      payload: p.payload,
+      due: p.due,
+      error: null,
+      failed_at: null,
+    }),
+  )
+
 /** The texts of the operations in `uploads.ts`. */
 export function uploadQueries(db: Kysely<Schema>) {
   type Change = { id: string; used: number; reserved: number; noLimit: number; limit: number | null }
@@ -77,17 +90,7 @@ export function uploadQueries(db: Kysely<Schema>) {
           })),
         ),
     ),
-    insertJob: query<ReturnType<typeof jobColumns>>()((p) =>
-      db.insertInto('job').values({
-        kind: p.kind,
-        upload_id: p.uploadId,
-        object_key: p.objectKey,
-        payload: p.payload,
-        due: p.due,
-        error: null,
-        failed_at: null,
-      }),
-    ),
+    insertJob: insertJob(db),
     deleteVerdicts: query<{ id: Uint8Array }>()((p) =>
       db.deleteFrom('job').where('upload_id', '=', p.id).where('kind', '=', 'verdict'),
     ),
@@ -150,8 +153,10 @@ export function uploadQueries(db: Kysely<Schema>) {
       db.updateTable('upload').set({ reserved: p.reserved }).where('id', '=', p.id),
     ),
     deleteUpload: query<{ id: Uint8Array }>()((p) => db.deleteFrom('upload').where('id', '=', p.id)),
-    insertIntent: query<{ key: string; upload: Uint8Array; at: number }>()((p) =>
-      db.insertInto('object_intent').values({ object_key: p.key, upload_id: p.upload, at: p.at }),
+    insertIntent: query<{ key: string; upload: Uint8Array; at: number; until: number | null }>()((p) =>
+      db
+        .insertInto('object_intent')
+        .values({ object_key: p.key, upload_id: p.upload, at: p.at, until: p.until, note: null }),
     ),
     takeIntent: query<{ key: string; upload: Uint8Array }>()((p) =>
       db
@@ -160,7 +165,24 @@ export function uploadQueries(db: Kysely<Schema>) {
         .where('upload_id', '=', p.upload)
         .returning('object_key'),
     ),
-    deleteIntent: query<{ key: string }>()((p) => db.deleteFrom('object_intent').where('object_key', '=', p.key)),
+    deleteIntent: query<{ key: string }>()((p) =>
+      db.deleteFrom('object_intent').where('object_key', '=', p.key).returning(['note', 'until']),
+    ),
+    note: query<{ key: string; note: string }>()((p) =>
+      db
+        .updateTable('object_intent')
+        .set({ note: p.note })
+        .where('object_key', '=', p.key)
+        .where('until', 'is', null)
+        .returning('object_key'),
+    ),
+    putKeys: query<{ upload: Uint8Array }>()((p) =>
+      db
+        .selectFrom('object_intent')
+        .select('object_key')
+        .where('upload_id', '=', p.upload)
+        .where('until', 'is not', null),
+    ),
     project: query<{ workspace: string; id: string }>()((p) =>
       db.selectFrom('project').select('id').where('workspace_id', '=', p.workspace).where('id', '=', p.id),
     ),

@@ -59,6 +59,16 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       throw new UploadError('project_forbidden', 'There is no such project in this workspace.')
   }
 
+  function* abandon(key: string, note: string | null = null): Operation<void> {
+    const intent = yield* first(texts.deleteIntent, { key })
+    yield* addJobs([{ kind: 'clear-object', key, note: intent?.note ?? note, until: intent?.until ?? null }])
+  }
+
+  /** What is under the keys of the upload's URLs is not wanted any more, nor what may still come there. */
+  function* endUrls(row: Row): Operation<void> {
+    for (const { object_key: key } of yield* rows(texts.putKeys, { upload: row.id })) yield* abandon(key)
+  }
+
   return {
     *create(record: NewRecord): Operation<Upload> {
       if (record.projectId !== null) yield* holdProject(record.workspaceId, record.projectId, record.projectMode)
@@ -72,8 +82,9 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
           upload: row.id,
           held: record.dialect === 'raw' ? 1 : 0,
         })
-      if (record.stagedKey !== null)
-        yield* rows(texts.insertIntent, { key: record.stagedKey, upload: row.id, at: now() })
+      const intent = { upload: row.id, at: now() }
+      if (record.stagedKey !== null) yield* rows(texts.insertIntent, { ...intent, key: record.stagedKey, until: null })
+      if (record.put !== null) yield* rows(texts.insertIntent, { ...intent, ...record.put })
       return toUpload(row)
     },
 
@@ -94,16 +105,16 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
 
     *stage(id: string, key: string): Operation<Upload> {
       const row = yield* load(id, ['pending', 'receiving'])
-      yield* rows(texts.insertIntent, { key, upload: row.id, at: now() })
+      yield* rows(texts.insertIntent, { key, upload: row.id, at: now(), until: null })
       return toUpload(row)
     },
 
     *stored(id: string, bytes: StoredBytes): Operation<Upload> {
       const row = yield* load(id, ['pending', 'receiving'])
       // A key that was given up meanwhile has a job that removes what is under it.
-      if (!(yield* first(texts.takeIntent, { key: bytes.key, upload: row.id })))
-        throw new UploadError('upload_state_conflict', 'The bytes have come under a key that was given up.')
+      if (!(yield* first(texts.takeIntent, { key: bytes.key, upload: row.id }))) throw givenUp()
       if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])
+      yield* endUrls(row)
       // Without the quota plugin nothing is held, and nothing may be asked of the quota here either.
       const held = row.reserved === 0 ? 0 : bytes.size
       yield* count(row, 'reservation', 0, held - row.reserved, true)
@@ -114,15 +125,21 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
         object_key: bytes.key,
         size: bytes.size,
         received: bytes.size,
-        sha256: Buffer.from(bytes.sha256, 'hex'),
+        sha256: digestOf(bytes.sha256),
         expires_at: bytes.expiresAt,
+        ...(bytes.context ? { context: JSON.stringify(bytes.context) } : {}),
         ...patched(row, bytes.patch),
       })
     },
 
-    *abandon(key: string): Operation<void> {
-      yield* rows(texts.deleteIntent, { key })
-      yield* addJobs([{ kind: 'delete-object', key }])
+    *note(key: string, note: string): Operation<void> {
+      if (!(yield* first(texts.note, { key, note }))) throw givenUp()
+    },
+
+    abandon,
+
+    *putKey(id: string): Operation<string | undefined> {
+      return (yield* first(texts.putKeys, { upload: idBytes(id) }))?.object_key
     },
 
     *transition(id: string, change: Transition): Operation<Upload> {
@@ -133,6 +150,8 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       const next: Partial<Row> = { state: change.to, ...patched(row, change.patch ?? {}) }
       if (change.context) next.context = JSON.stringify(change.context)
       if (change.expiresAt !== undefined) next.expires_at = change.expiresAt
+      if (change.received !== undefined) next.received = change.received
+      if (change.sha256 !== undefined) next.sha256 = digestOf(change.sha256)
       if (change.to === 'ready') {
         yield* count(row, 'storage_charge', row.size ?? 0, -row.reserved, false)
         const day = new Date(now()).toISOString().slice(0, 10)
@@ -142,6 +161,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       if (change.to === 'rejected' || change.to === 'expired') {
         yield* count(row, 'reservation', 0, -row.reserved, false)
         if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])
+        yield* endUrls(row)
         Object.assign(next, { reserved: 0, object_key: null, expires_at: null })
         if (change.rejection)
           next.rejection = JSON.stringify({ code: change.rejection.code, message: change.rejection.message })
@@ -160,6 +180,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       yield* rows(texts.deleteJobs, { id: row.id })
       yield* rows(texts.deleteUpload, { id: row.id })
       if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])
+      yield* endUrls(row)
       yield* addJobs(options.jobs(toUpload(row)))
     },
 
@@ -190,6 +211,11 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
     return toUpload(next)
   }
 }
+
+const digestOf = (sha256: string | null): Buffer | null => (sha256 === null ? null : Buffer.from(sha256, 'hex'))
+
+const givenUp = (): UploadError =>
+  new UploadError('upload_state_conflict', 'The bytes have come under a key that was given up.')
 
 const wrongState = (state: string): UploadError =>
   new UploadError('upload_state_conflict', `The upload is ${state}: this cannot be done now.`)

@@ -1,5 +1,5 @@
 import { notFound, UploadError } from '../errors.ts'
-import type { ByteRange, ObjectStore } from './object-store.ts'
+import type { ByteRange, GetTerms, ObjectStore } from './object-store.ts'
 import { demandProject, demandScope, isUuid, owned, type Principal } from './principal.ts'
 import type { ListFilter, Page, Records, Usage } from './records.ts'
 import type { Tokens } from './tokens.ts'
@@ -13,6 +13,8 @@ export interface CatalogDependencies {
   readonly projectMode: 'open' | 'registered'
   /** Milliseconds for which a download URL is good. */
   readonly downloadTtlMs: number
+  /** Downloads are sent on to the store, where clients reach that by themselves. */
+  readonly redirect: boolean
 }
 
 export type ListRequest = Omit<ListFilter, 'workspaceId' | 'onlyProjects'>
@@ -24,7 +26,7 @@ export interface DownloadToken {
 }
 
 /** Looks at what is there: uploads, their bytes, projects and usage. Changes bindings only. */
-export function catalog({ records, store, tokens, projectMode, downloadTtlMs }: CatalogDependencies) {
+export function catalog({ records, store, tokens, projectMode, downloadTtlMs, redirect }: CatalogDependencies) {
   return {
     get: (principal: Principal, id: string): Promise<Upload> => owned(records, principal, id, 'uploads:read'),
 
@@ -72,6 +74,12 @@ export function catalog({ records, store, tokens, projectMode, downloadTtlMs }: 
         return readable(isUuid(id) ? await records.get(id) : undefined)
       }
       return readable(await owned(records, by, id, 'uploads:read'))
+    },
+
+    /** Where the store itself gives the bytes to whoever has the URL; `undefined`: they come from here. */
+    async elsewhere(upload: Upload, terms: Omit<GetTerms, 'seconds'>): Promise<string | undefined> {
+      if (!redirect || !store.direct || upload.objectKey === null) return undefined
+      return store.direct.getUrl(upload.objectKey, { ...terms, seconds: downloadTtlMs / 1_000 })
     },
 
     open(upload: Upload, range?: ByteRange, signal?: AbortSignal): Promise<Readable> {

@@ -31,6 +31,8 @@ export interface IngestOptions extends HookOptions {
   readonly upload: Promise<Upload>
   readonly draft: Pick<Upload, 'category' | 'declaredSize'>
   readonly allowEmpty: boolean
+  /** Keeps what the store notes about the object that it has begun. */
+  readonly note: (text: string) => Promise<void>
 }
 
 /** The client went away in the middle: there is nobody to answer. */
@@ -65,7 +67,7 @@ export async function ingest(deps: IngestDependencies, body: Body, options: Inge
     body.accept()
   }
   const source = intake(body.stream, { limit, idleTimeoutMs: deps.bodyIdleMs, signal: options.signal })
-  const writer = store.write(options.key)
+  const writer = store.write(options.key, { length: body.length ?? declaredSize, note: options.note })
   let taps: ReturnType<Pipeline['taps']>
   try {
     const [upload, headBytes] = await Promise.all([options.upload, source.headBytes(Math.max(1, pipeline.headBytes))])

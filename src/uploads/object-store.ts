@@ -147,4 +147,6 @@ export interface ObjectStore {
   recover(): Promise<void>
   /** Whether bytes can be stored now. @throws {UploadError} `storage_failed` with the reason. */
   check(): Promise<void>
+  /** Gives back connections, where there are any. */
+  close?(): void
 }

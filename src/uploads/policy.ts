@@ -62,9 +62,14 @@ export function checkDraft(policy: Policy, draft: NewUpload): void {
 
 /** What the bytes must keep to, whichever way they came. @throws {Rejection} */
 export function checkFound(policy: Policy, upload: Upload): void {
-  checkSize(policy, upload.category, upload.size, rejection)
+  checkArrived(policy, upload, upload.size)
   checkExtension(policy, upload.category, upload.filename, rejection)
   checkType(policy, upload.category, upload.properties.contentType, rejection)
+}
+
+/** What the size of bytes must keep to of which nothing else is known yet. @throws {Rejection} */
+export function checkArrived(policy: Policy, upload: Upload, size: number | null): void {
+  checkSize(policy, upload.category, size, rejection)
 }
 
 type Refuse = (code: ErrorCode, message: string) => UploadError

@@ -32,6 +32,10 @@ export interface ApiKey {
 /** Work to be done after the transaction that wrote it, at least once. */
 export type NewJob =
   | { readonly kind: 'delete-object'; readonly key: string }
+  /** Removes what an attempt to write under this key has left; `until`: it may come that late. */
+  | { readonly kind: 'clear-object'; readonly key: string; readonly note: string | null; readonly until: number | null }
+  /** The second look, when nothing can come any more. */
+  | { readonly kind: 'look-again'; readonly key: string; readonly due: number }
   | { readonly kind: 'verdict'; readonly uploadId: string; readonly due: number }
   | { readonly kind: 'after-finish'; readonly uploadId: string; readonly plugin: string }
   | { readonly kind: 'after-terminate'; readonly upload: Upload; readonly plugin: string }
@@ -61,6 +65,8 @@ export interface NewRecord extends NewUpload {
   readonly reserve: number
   /** Key under which the bytes are about to be written. */
   readonly stagedKey: string | null
+  /** Key to which a URL leads until then, past the gateway. */
+  readonly put: { readonly key: string; readonly until: number } | null
   readonly expiresAt: number | null
   readonly createdAt: number
   /** `registered`: an unknown project is refused. */
@@ -71,9 +77,12 @@ export interface NewRecord extends NewUpload {
 export interface StoredBytes {
   readonly key: string
   readonly size: number
-  readonly sha256: string
+  /** `null`: they have come past the gateway, and nobody has looked at them. */
+  readonly sha256: string | null
   readonly patch: Patch
   readonly to: 'receiving' | 'processing'
+  /** `null` or absent: as it was. */
+  readonly context?: Upload['context']
   readonly expiresAt: number | null
   readonly jobs: readonly NewJob[]
 }
@@ -86,6 +95,9 @@ export interface Transition {
   readonly rejection?: Rejection
   readonly jobs?: readonly NewJob[]
   readonly expiresAt?: number | null
+  /** Bytes that have come. */
+  readonly received?: number
+  readonly sha256?: string | null
 }
 
 export interface ListFilter {
@@ -138,6 +150,9 @@ export interface Records {
   /** @throws {UploadError} `not_found` */
   setQuota(id: string, bytes: number | null): Promise<Workspace>
 
+  /** Tells this installation from others that use the same bucket; never changes. */
+  installation(): Promise<string>
+
   /** Makes a project known, and its workspace when there is none. */
   ensureProject(workspaceId: string, projectId: string): Promise<void>
   projects(workspaceId: string): Promise<readonly string[]>
@@ -159,8 +174,12 @@ export interface Records {
   stage(id: string, key: string): Promise<Upload>
   /** Bytes under a staged key are complete; those of an earlier attempt go. @throws {UploadError} `quota_exceeded` */
   stored(id: string, bytes: StoredBytes): Promise<Upload>
-  /** A staged key will not be used: whatever is under it goes. */
-  abandon(key: string): Promise<void>
+  /** Keeps what the store needs to know to clear a staged key. */
+  note(key: string, text: string): Promise<void>
+  /** A staged key will not be used: whatever is under it goes. @param note of an attempt that no record knows */
+  abandon(key: string, note?: string): Promise<void>
+  /** The key to which the upload's URL leads, past the gateway. */
+  putKey(id: string): Promise<string | undefined>
   transition(id: string, change: Transition): Promise<Upload>
   /**
    * Removes the upload, gives back its bytes and leaves a job that removes the object.
@@ -183,7 +202,8 @@ export interface Records {
 
   /** Jobs that are due, each for `leaseMs`: those that are neither done nor failed by then come again. */
   claim(limit: number, leaseMs: number): Promise<readonly Job[]>
-  done(job: number): Promise<void>
+  /** @param next what is to be done after it */
+  done(job: number, next?: readonly NewJob[]): Promise<void>
   /** Tries again at `due`; `null`: gives up. */
   failed(job: number, error: string, due: number | null): Promise<void>
   /** Jobs that were given up, and how many wait. */
@@ -199,6 +219,10 @@ export interface Records {
   recover(jobs: (expired: Upload) => readonly NewJob[]): Promise<void>
   /** Those of the keys of which no record, intent or job knows. */
   unknownKeys(keys: readonly string[]): Promise<readonly string[]>
+  /** Which uploads have their bytes under these keys, and how many. */
+  storedUnder(
+    keys: readonly string[],
+  ): Promise<readonly { readonly number: number; readonly key: string; readonly size: number | null }[]>
   /** Uploads with bytes in the store, by number. */
   storedUploads(afterNumber: number, limit: number): Promise<readonly Upload[]>
   /** Folds ledger rows older than `before` into one row a workspace; returns how many went. */

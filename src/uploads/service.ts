@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { v7 } from 'uuid'
-import { Rejection, UploadError } from '../errors.ts'
+import { type ErrorCode, Rejection, UploadError } from '../errors.ts'
 import { type Body, ingest, type IngestDependencies, type IngestOptions } from './ingest.ts'
+import { collector } from './collect.ts'
+import { examine } from './examine.ts'
 import { guessType } from './names.ts'
-import { merge, type Reserve } from './pipeline.ts'
+import { merge, mergePatches, type Reserve } from './pipeline.ts'
 import { checkDraft, checkFound } from './policy.ts'
 import { demandProject, demandScope, owned, type Principal } from './principal.ts'
 import type { NewJob, NewRecord, Records } from './records.ts'
@@ -36,15 +38,22 @@ export function uploadService(deps: ServiceDependencies) {
   const { records, pipeline, policy } = deps
   const running = new Map<string, Set<AbortController>>()
   const verdicts = new Map<string, Promise<Upload>>()
+  const collections = new Map<string, Promise<Upload>>()
+  const collecting = collector(deps)
 
   /** Makes the record of an upload whose bytes come later. */
   async function create(principal: Principal, draft: NewUpload): Promise<Upload> {
+    const { direct } = deps.store
+    if (direct && (draft.declaredSize ?? 0) > direct.largestPut)
+      throw new UploadError('file_too_large', `One PUT brings at most ${direct.largestPut} bytes to this store.`)
     const record = await newRecord(principal, draft)
+    const until = record.createdAt + deps.presignTtlMs
     return records.create({
       ...record,
       state: 'pending',
       stagedKey: null,
-      expiresAt: record.createdAt + deps.presignTtlMs,
+      put: direct ? { key: objectKey(record.id), until } : null,
+      expiresAt: until,
     })
   }
 
@@ -56,6 +65,7 @@ export function uploadService(deps: ServiceDependencies) {
       ...record,
       state: 'receiving',
       stagedKey: key,
+      put: null,
       expiresAt: record.createdAt + oneRequestMs,
     })
     let made = false
@@ -94,23 +104,31 @@ export function uploadService(deps: ServiceDependencies) {
     options: Pick<IngestOptions, 'key' | 'draft' | 'allowEmpty'>,
     to: 'receiving' | 'processing',
   ): Promise<Upload> {
-    const stopped = new AbortController()
-    const controllers = running.get(id) ?? new Set()
-    running.set(id, controllers.add(stopped))
-    try {
+    return stoppable(id, async (signal) => {
       const ingested = await ingest(deps, body, {
         ...options,
         upload,
-        signal: stopped.signal,
+        signal,
         reserve: reserveFor(id),
+        note: (text) => records.note(options.key, text),
       })
-      return await records.stored(id, {
+      return records.stored(id, {
         ...ingested,
         key: options.key,
         to,
         expiresAt: to === 'receiving' ? Date.now() + deps.confirmWithinMs : null,
         jobs: to === 'processing' ? [verdictJob(id)] : [],
       })
+    })
+  }
+
+  /** Work for an upload that ends, with the reason, when somebody ends the upload. */
+  async function stoppable(id: string, work: (signal: AbortSignal) => Promise<Upload>): Promise<Upload> {
+    const stopped = new AbortController()
+    const controllers = running.get(id) ?? new Set()
+    running.set(id, controllers.add(stopped))
+    try {
+      return await work(stopped.signal)
     } catch (error) {
       if (stopped.signal.reason instanceof UploadError) throw stopped.signal.reason
       throw error
@@ -138,17 +156,37 @@ export function uploadService(deps: ServiceDependencies) {
       case 'pending':
       case 'receiving':
     }
-    if (upload.objectKey === null)
-      throw new UploadError('upload_not_received', 'The bytes have not arrived: PUT them to the upload URL first.')
     const change = { from: ['receiving'], to: 'processing', expiresAt: null, jobs: [verdictJob(upload.id)] } as const
     try {
+      if (upload.objectKey === null) return await verdict(await collectOnce(upload, context))
       return await verdict(await records.transition(upload.id, { ...change, context: context ?? upload.context }))
     } catch (error) {
-      const raced = error instanceof UploadError && error.code === 'upload_state_conflict'
-      if (!raced) throw error
+      const raced = error instanceof UploadError && racedCodes.has(error.code)
+      const now = raced ? await records.get(id) : undefined
+      if (!now || (now.state === upload.state && now.objectKey === upload.objectKey)) throw error
       // Another confirm came first: its verdict is ours. Any other state answers for itself.
       return confirm(principal, id, context)
     }
+  }
+
+  /** What came by the upload URL, past the gateway: of confirms at the same time one takes it. */
+  function collectOnce(upload: Upload, context: UploadContextRef | null): Promise<Upload> {
+    const { id } = upload
+    let collection = collections.get(id)
+    if (!collection) {
+      const jobs = [verdictJob(id)]
+      collection = stoppable(id, (signal) => collecting.collect(upload, { key: objectKey(id), context, jobs, signal }))
+        .catch(async (error: unknown) => {
+          if (error instanceof Rejection) await rejectReceiving(id, error)
+          throw error
+        })
+        .finally(() => {
+          collections.delete(id)
+          deps.wakeJobs()
+        })
+      collections.set(id, collection)
+    }
+    return collection
   }
 
   /** Waits for the verdict on a `processing` upload, as long as a request may. */
@@ -180,14 +218,20 @@ export function uploadService(deps: ServiceDependencies) {
   }
 
   async function judge(upload: Upload): Promise<Upload> {
+    const options = { reserve: reserveFor(upload.id) }
     try {
-      const patch = await pipeline.beforeFinish(upload, { reserve: reserveFor(upload.id) })
+      // Bytes of which nobody has made a digest have come past the gateway, unseen.
+      const unseen = upload.sha256 === null
+      const seen = unseen ? await examine(deps, upload, options) : { patch: {}, sha256: upload.sha256 }
+      const found = await pipeline.beforeFinish(merge(upload, seen.patch), options)
+      const patch = mergePatches(seen.patch, found)
       const known = merge(upload, patch)
       checkFound(policy, known)
       const jobs = pipeline
         .afterFinish(known)
         .map((plugin) => ({ kind: 'after-finish', uploadId: upload.id, plugin }) as const)
-      const ready = await records.transition(upload.id, { from: ['processing'], to: 'ready', patch, jobs })
+      const { sha256 } = seen
+      const ready = await records.transition(upload.id, { from: ['processing'], to: 'ready', patch, sha256, jobs })
       if (jobs.length > 0) deps.wakeJobs()
       return ready
     } catch (error) {
@@ -223,8 +267,9 @@ export function uploadService(deps: ServiceDependencies) {
     deps.wakeJobs()
   }
 
-  /** An upload whose time is over: nobody brings the rest any more. */
+  /** An upload whose time is over: nobody brings the rest any more. What has come past the gateway may still be confirmed. */
   async function expire(upload: Upload): Promise<void> {
+    if (await collecting.keep(upload)) return
     await records.transition(upload.id, { from: ['pending', 'receiving'], to: 'expired', jobs: endJobs(upload) })
   }
 
@@ -236,12 +281,17 @@ export function uploadService(deps: ServiceDependencies) {
   }
 
   async function reject(id: string, key: string, rejection: Rejection): Promise<void> {
-    const upload = await records.get(id)
-    // The verdict has written its own rejection; one that came while the bytes were on their way is written here.
-    if (upload?.state !== 'receiving') return
-    const ended = records.transition(id, { from: ['receiving'], to: 'rejected', rejection, jobs: endJobs(upload) })
-    await Promise.all([records.abandon(key), ended.catch(ignoreMissing)])
+    if (await rejectReceiving(id, rejection)) await records.abandon(key)
     deps.wakeJobs()
+  }
+
+  /** The verdict has written its own rejection; one that came before it is written here. */
+  async function rejectReceiving(id: string, rejection: Rejection): Promise<boolean> {
+    const upload = await records.get(id)
+    if (upload?.state !== 'receiving') return false
+    const ended = records.transition(id, { from: ['receiving'], to: 'rejected', rejection, jobs: endJobs(upload) })
+    await ended.catch(ignoreMissing)
+    return true
   }
 
   function stop(id: string, reason: UploadError): void {
@@ -272,7 +322,7 @@ export function uploadService(deps: ServiceDependencies) {
   async function newRecord(
     principal: Principal,
     draft: NewUpload,
-  ): Promise<Omit<NewRecord, 'state' | 'stagedKey' | 'expiresAt'>> {
+  ): Promise<Omit<NewRecord, 'state' | 'stagedKey' | 'put' | 'expiresAt'>> {
     demandScope(principal, 'uploads:write')
     demandProject(principal, draft.projectId)
     checkDraft(policy, draft)
@@ -298,6 +348,9 @@ export function uploadService(deps: ServiceDependencies) {
 }
 
 export type UploadService = ReturnType<typeof uploadService>
+
+/** What a confirm is told when the upload has changed since it looked. */
+const racedCodes: ReadonlySet<ErrorCode> = new Set(['upload_state_conflict', 'upload_not_received'])
 
 /** The moment that a version 7 UUID begins with: lists are in its order, so no other may be shown. */
 const timeOf = (id: string): number => Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16)

@@ -1,4 +1,5 @@
 import { notFound, UploadError } from '../errors.ts'
+import type { ObjectStore } from './object-store.ts'
 import { isUuid } from './principal.ts'
 import type { Records } from './records.ts'
 import type { Tokens } from './tokens.ts'
@@ -15,18 +16,39 @@ export interface PutRequest {
   readonly contentType: string | null
 }
 
+export interface UploadUrlDependencies {
+  readonly records: Records
+  readonly store: Pick<ObjectStore, 'direct'>
+  readonly tokens: Tokens
+  /** Milliseconds. */
+  readonly ttlMs: number
+}
+
 /** Upload URLs: whoever has one may bring exactly what was declared, until it expires or the upload is confirmed. */
-export function uploadUrls(records: Records, tokens: Tokens, ttlMs: number) {
+export function uploadUrls({ records, store, tokens, ttlMs }: UploadUrlDependencies) {
   return {
-    /** Path and query of the URL, and the headers that the PUT must carry. */
-    make(upload: Upload): { readonly path: string; readonly headers: Readonly<Record<string, string>> } {
-      const expires = Math.ceil((upload.createdAt + ttlMs) / 1_000) // whole seconds, and never less than promised
+    /**
+     * The URL, and the headers that the PUT must carry. It leads to the store where clients reach that by themselves.
+     *
+     * @param base address of the gateway
+     */
+    async make(
+      upload: Upload,
+      base: string,
+    ): Promise<{ readonly url: string; readonly headers: Readonly<Record<string, string>> }> {
+      const until = upload.createdAt + ttlMs
+      const putKey = store.direct && (await records.putKey(upload.id))
+      if (store.direct && putKey !== undefined) {
+        const { declaredSize: size, declaredType: contentType, declaredChecksum: checksum } = upload
+        return store.direct.putUrl(putKey, { size, contentType, checksum, until })
+      }
+      const expires = Math.ceil(until / 1_000) // whole seconds, and never less than promised
       const query = new URLSearchParams({
         expires: String(expires),
         signature: tokens.sign('put', parts(upload, expires)),
       })
       const headers = upload.declaredType === null ? {} : { 'Content-Type': upload.declaredType }
-      return { path: `${uploadUrlPath}/${upload.id}?${query.toString()}`, headers }
+      return { url: `${base}${uploadUrlPath}/${upload.id}?${query.toString()}`, headers }
     },
 
     /**

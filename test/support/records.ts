@@ -33,8 +33,8 @@ export interface Backend {
   readonly raw: (sql: string, ...values: readonly unknown[]) => Promise<readonly Row[]>
   /** Closes the records and takes everything away: who opens them next finds nothing. */
   wipe(): Promise<void>
-  /** Makes the database claim this version of the tables. */
-  setVersion(version: number): Promise<void>
+  /** Makes the database claim this version of the tables; returns the one that it had. */
+  setVersion(version: number): Promise<number>
   close(): Promise<void>
 }
 
@@ -93,7 +93,9 @@ export async function sqliteBackend(options: OpenOptions = {}): Promise<SqliteBa
       for (const end of ['', '-wal', '-shm']) await rm(path + end, { force: true })
     },
     async setVersion(version) {
+      const [row] = await raw('pragma user_version')
       await raw(`pragma user_version = ${version}`)
+      return Number(row?.['user_version'])
     },
     async close() {
       await Promise.all([...left, records].map((one) => one.close()))
@@ -111,6 +113,7 @@ export const newRecord = (over: Partial<NewRecord> = {}): NewRecord => ({
   id: v7(),
   workspaceId: 'w',
   userId: 'u',
+  put: null,
   state: 'pending',
   dialect: 'presigned',
   filename: `file-${++made}.bin`,

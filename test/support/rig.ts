@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { Readable } from 'node:stream'
 import { afterAll, expect } from 'vitest'
-import { type JobHandlers, startWorker, type Worker } from '../../src/jobs/worker.ts'
+import { objectJobs } from '../../src/jobs/objects.ts'
+import { type JobAnswer, type JobHandlers, startWorker, type Worker } from '../../src/jobs/worker.ts'
 import { type PluginRunner, pluginRunner } from '../../src/pipeline/runner.ts'
 import type { Plugin, PluginLog } from '../../src/plugin.ts'
 import { diskStore } from '../../src/stores/disk.ts'
@@ -104,7 +105,7 @@ export async function startRig(first: RigOptions = {}): Promise<Rig> {
       ...rest,
     })
     const handlers: JobHandlers = {
-      'delete-object': ({ key }) => disk.remove(key),
+      ...objectJobs(disk),
       verdict: ({ uploadId }) => service.resume(uploadId),
       'after-finish': async ({ uploadId, plugin }) => {
         const upload = await records.get(uploadId)
@@ -118,10 +119,14 @@ export async function startRig(first: RigOptions = {}): Promise<Rig> {
   let built = await build(first)
   let closed = false
 
-  async function runJob(work: Awaited<ReturnType<Records['claim']>>[number]['work']): Promise<void> {
+  async function runJob(work: Awaited<ReturnType<Records['claim']>>[number]['work']): JobAnswer {
     switch (work.kind) {
       case 'delete-object':
         return built.handlers['delete-object'](work)
+      case 'clear-object':
+        return built.handlers['clear-object'](work)
+      case 'look-again':
+        return built.handlers['look-again'](work)
       case 'verdict':
         return built.handlers.verdict(work)
       case 'after-finish':
@@ -154,8 +159,8 @@ export async function startRig(first: RigOptions = {}): Promise<Rig> {
       for (;;) {
         const [job] = await built.records.claim(1, 1_000)
         if (!job) return
-        await runJob(job.work)
-        await built.records.done(job.number)
+        const next = await runJob(job.work)
+        await built.records.done(job.number, next ?? [])
       }
     },
     startWorker() {

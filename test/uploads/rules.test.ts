@@ -206,11 +206,10 @@ describe('an upload URL', () => {
   afterAll(() => backend.close())
 
   /** Verifies a URL that was made for `made`, when the records know `known`. */
-  function verify(made: Upload, known: Upload | undefined = made, over: Record<string, string | null> = {}) {
+  async function verify(made: Upload, known: Upload | undefined = made, over: Record<string, string | null> = {}) {
     const get = async (id: string) => (known?.id === id ? known : undefined)
-    const urls = uploadUrls({ ...backend.records, get }, signing, ttlMs)
-    const { path } = urls.make(made)
-    const url = new URL(path, 'http://host')
+    const urls = uploadUrls({ records: { ...backend.records, get }, store: {}, tokens: signing, ttlMs })
+    const url = new URL((await urls.make(made, 'http://host')).url)
     return urls.verify({
       id: url.pathname.split('/').at(-1) ?? '',
       expires: url.searchParams.get('expires') ?? '',
@@ -220,11 +219,12 @@ describe('an upload URL', () => {
     })
   }
 
-  it('asks for the declared type, and for none where none was declared', () => {
-    const urls = uploadUrls(backend.records, signing, ttlMs)
-    expect(urls.make(declared).headers).toEqual({ 'Content-Type': 'image/PNG' })
-    expect(urls.make(declared).path).toMatch(/^\/presigned\/upload\/[0-9a-f-]{36}\?expires=\d{10}&signature=[\w-]{43}$/)
-    expect(urls.make(sampleUpload()).headers).toEqual({})
+  it('asks for the declared type, and for none where none was declared', async () => {
+    const urls = uploadUrls({ records: backend.records, store: {}, tokens: signing, ttlMs })
+    const made = await urls.make(declared, 'http://host')
+    expect(made.headers).toEqual({ 'Content-Type': 'image/PNG' })
+    expect(made.url).toMatch(/^http:\/\/host\/presigned\/upload\/[0-9a-f-]{36}\?expires=\d{10}&signature=[\w-]{43}$/)
+    expect((await urls.make(sampleUpload(), 'http://host')).headers).toEqual({})
   })
 
   it('is good for what was declared', async () => {

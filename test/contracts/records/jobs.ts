@@ -4,7 +4,7 @@ import { dueWork, newKey, newRecord, uploadIn } from '../../support/records.ts'
 import { fresh, noon, type Open } from './fresh.ts'
 
 const keysOf = (jobs: readonly Job[]): ReadonlySet<string> =>
-  new Set(jobs.map(({ work }) => (work.kind === 'delete-object' ? work.key : work.kind)))
+  new Set(jobs.map(({ work }) => ('key' in work ? work.key : work.kind)))
 
 export function jobsContract(open: Open): void {
   describe('jobs', () => {
@@ -83,7 +83,7 @@ export function jobsContract(open: Open): void {
       const [again] = await at.records.claim(1, 10)
       expect(again).toMatchObject({
         number: job?.number,
-        work: { kind: 'delete-object', key },
+        work: { kind: 'clear-object', key },
         tries: 1,
         failedAt: null,
       })

@@ -46,6 +46,9 @@ const operations: readonly {
   },
 ]
 
+/** The job that clears a key under which nothing was finished. */
+const clearing = (key: string) => ({ kind: 'clear-object', key, note: null, until: null })
+
 export function uploadsContract(open: Open): void {
   describe('creation', () => {
     const at = fresh(open)
@@ -68,7 +71,7 @@ export function uploadsContract(open: Open): void {
         createdAt: noon - 5,
       })
       const upload = await at.records.create(record)
-      const { reserve: reserved, stagedKey: _key, projectMode: _mode, ...kept } = record
+      const { reserve: reserved, stagedKey: _key, put: _put, projectMode: _mode, ...kept } = record
       expect(upload).toEqual({
         ...kept,
         number: 1,
@@ -213,7 +216,7 @@ export function uploadsContract(open: Open): void {
       })
       expect(await at.records.get(upload.id)).toEqual(upload)
       await at.records.abandon(key)
-      expect(await dueWork(at.records)).toEqual([{ kind: 'delete-object', key }])
+      expect(await dueWork(at.records)).toEqual([clearing(key)])
     })
   })
 
@@ -382,7 +385,7 @@ export function uploadsContract(open: Open): void {
       await at.records.abandon(key)
       await expect(at.records.stored(other.id, storedBytes({ key }))).rejects.toMatchObject(conflict)
       expect(await at.records.get(other.id)).toEqual(other)
-      expect(await dueWork(at.records)).toEqual([{ kind: 'delete-object', key }])
+      expect(await dueWork(at.records)).toEqual([clearing(key)])
     })
 
     it('that come too late leave the record as it is', async () => {
@@ -392,7 +395,7 @@ export function uploadsContract(open: Open): void {
       await at.records.transition(upload.id, { from: ['pending'], to: 'expired' })
       await expect(at.records.stored(upload.id, storedBytes({ key }))).rejects.toMatchObject(conflict)
       await at.records.abandon(key)
-      expect(await dueWork(at.records)).toEqual([{ kind: 'delete-object', key }])
+      expect(await dueWork(at.records)).toEqual([clearing(key)])
       expect(await at.records.workspace('w')).toMatchObject({ used: 0, reserved: 0 })
     })
   })
@@ -426,7 +429,7 @@ export function uploadsContract(open: Open): void {
         const stored = upload.objectKey === null ? [] : [upload.objectKey]
         // a rejection has left the object to a job before
         const deleted = (await dueWork(at.records)).flatMap((work) =>
-          work.kind === 'delete-object' ? [work.key] : [work.kind],
+          work.kind === 'delete-object' || work.kind === 'clear-object' ? [work.key] : [work.kind],
         )
         expect(deleted).toHaveLength(state === 'rejected' ? 1 : stored.length)
         expect(deleted).toEqual(expect.arrayContaining(stored))
