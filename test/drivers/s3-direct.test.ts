@@ -4,7 +4,7 @@ import { request } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { S3Store } from '../../src/stores/s3.ts'
-import type { DirectAccess, PutTerms } from '../../src/uploads/object-store.ts'
+import type { ArrivedObject, DirectAccess, PutTerms } from '../../src/uploads/object-store.ts'
 import { missingS3 } from '../support/s3.ts'
 import type { S3Proxy } from '../support/s3-proxy.ts'
 import { type OpenS3, type S3Rig, startS3Rig } from '../support/s3-rig.ts'
@@ -18,6 +18,14 @@ const otherMd5 = createHash('md5').update(others).digest('base64')
 const sha256 = createHash('sha256').update(bytes).digest('base64')
 
 type Headers = Readonly<Record<string, string>>
+
+const terms = (more: Partial<PutTerms> = {}): PutTerms => ({
+  size: bytes.length,
+  contentType: 'image/x-test',
+  checksum: { algorithm: 'md5', digest: md5 },
+  until: Date.now() + 60_000,
+  ...more,
+})
 
 describe.skipIf(missingS3())('s3, past the gateway', () => {
   let rig: S3Rig
@@ -35,14 +43,6 @@ describe.skipIf(missingS3())('s3, past the gateway', () => {
   })
   afterEach(() => opened.close())
   afterAll(() => rig.close())
-
-  const terms = (more: Partial<PutTerms> = {}): PutTerms => ({
-    size: bytes.length,
-    contentType: 'image/x-test',
-    checksum: { algorithm: 'md5', digest: md5 },
-    until: Date.now() + 60_000,
-    ...more,
-  })
 
   describe('a PUT', () => {
     it('brings what was declared, more than once', async () => {
@@ -154,13 +154,15 @@ describe.skipIf(missingS3())('s3, past the gateway', () => {
     it.each([0, 10_000, 6 * mib, 6 * mib + 1, 13 * mib])('is copied, all of %i bytes', async (size) => {
       const content = randomBytes(size)
       await opened.bucket.put(opened.prefix + key, content, { 'content-type': 'text/html', 'x-amz-meta-a': 'b' })
-      const from = await arrivedUnder(key)
+      const from = await described(direct, key)
       proxy.reset()
       let noted: string | undefined
       const copy = await direct.copy(from, 'cd/copy', { note: async (text) => void (noted = text) })
       expect(copy).toMatchObject({ key: 'cd/copy', size })
       expect(Buffer.compare((await opened.get('cd/copy')) ?? Buffer.of(1), content)).toBe(0)
-      const { HeadObject, ...counts } = proxy.counts()
+      const counts = proxy.counts()
+      // How many looks it takes depends on what the server is known to do.
+      delete counts.HeadObject
       const parts = {
         CreateMultipartUpload: 1,
         UploadPartCopy: Math.ceil(size / (6 * mib)),
@@ -174,15 +176,21 @@ describe.skipIf(missingS3())('s3, past the gateway', () => {
       expect(await opened.uploads()).toEqual([])
     })
 
-    it.each([10_000, 13 * mib])('is not copied when it has gone or was replaced, of %i bytes', async (size) => {
+    it.each([
+      [10_000, 9_999],
+      [10_000, 10_001],
+      [13 * mib, 11 * mib],
+      [13 * mib, 14 * mib],
+      [13 * mib, null],
+      [10_000, null],
+    ])('of %i bytes is not copied when %s have taken its place', async (size, then) => {
       await opened.bucket.put(opened.prefix + key, randomBytes(size))
-      const from = await arrivedUnder(key)
-      await opened.bucket.put(opened.prefix + key, randomBytes(size - 1))
-      await expect(direct.copy(from, 'cd/copy', {})).rejects.toMatchObject({ code: 'upload_not_received' })
+      const from = await described(direct, key)
       await opened.bucket.remove(opened.prefix + key)
-      await expect(direct.copy(from, 'ef/copy', {})).rejects.toMatchObject({ code: 'upload_not_received' })
-      for (const one of ['cd/copy', 'ef/copy']) await store.clear(one, null)
-      expect(await opened.objects()).toEqual([])
+      if (then !== null) await opened.bucket.put(opened.prefix + key, randomBytes(then))
+      await expect(direct.copy(from, 'cd/copy', {})).rejects.toMatchObject({ code: 'upload_not_received' })
+      await store.clear('cd/copy', null)
+      expect((await opened.objects()).map((object) => object.key)).toEqual(then === null ? [] : [key])
       expect(await opened.uploads()).toEqual([])
     })
 
@@ -191,7 +199,7 @@ describe.skipIf(missingS3())('s3, past the gateway', () => {
       async (operation) => {
         const content = randomBytes(operation === 'CopyObject' ? mib : 13 * mib)
         await opened.bucket.put(opened.prefix + key, content)
-        const from = await arrivedUnder(key)
+        const from = await described(direct, key)
         proxy.fault(operation, { act: 'cut', when: 'after' })
         await direct.copy(from, 'cd/copy', {})
         expect(Buffer.compare((await opened.get('cd/copy')) ?? Buffer.of(), content)).toBe(0)
@@ -209,8 +217,7 @@ describe.skipIf(missingS3())('s3, past the gateway', () => {
     it('is copied no further once a part has failed', async () => {
       const narrow = rig.open({ largestCopy: 5 * mib })
       await narrow.bucket.put(narrow.prefix + key, randomBytes(60 * mib))
-      const from = await directOf(narrow.store).arrived(key)
-      if (!from) throw new Error('It is not there.')
+      const from = await described(directOf(narrow.store), key)
       proxy.fault('UploadPartCopy', { act: { status: 403, code: 'AccessDenied' } })
       const failed = directOf(narrow.store).copy(from, 'cd/copy', {})
       await expect(failed).rejects.toMatchObject({ code: 'storage_failed', cause: { name: 'AccessDenied' } })
@@ -226,7 +233,7 @@ describe.skipIf(missingS3())('s3, past the gateway', () => {
     it('is copied no longer than the signal', async () => {
       for (const size of [mib, 13 * mib]) {
         await opened.bucket.put(opened.prefix + key, randomBytes(size))
-        const from = await arrivedUnder(key)
+        const from = await described(direct, key)
         const fault = proxy.fault(size > 6 * mib ? 'UploadPartCopy' : 'CopyObject', { act: 'stall', times: Infinity })
         const abort = new AbortController()
         const ended = direct.copy(from, 'cd/copy', { signal: abort.signal }).catch((error: unknown) => error)
@@ -240,18 +247,18 @@ describe.skipIf(missingS3())('s3, past the gateway', () => {
       expect((await opened.objects()).map((object) => object.key)).toEqual([key])
       expect(await opened.uploads()).toEqual([])
     })
-
-    async function arrivedUnder(name: string) {
-      const found = await direct.arrived(name)
-      if (!found) throw new Error('It is not there.')
-      return found
-    }
   })
 })
 
 function directOf(store: S3Store): DirectAccess {
   if (!store.direct) throw new Error('The store has no direct access.')
   return store.direct
+}
+
+async function described(direct: DirectAccess, name: string): Promise<ArrivedObject> {
+  const found = await direct.arrived(name)
+  if (!found) throw new Error('It is not there.')
+  return found
 }
 
 /** As any client sends it, with a length unless the headers say otherwise. Returns the status. */

@@ -34,7 +34,7 @@ describe.skipIf(missingS3())('the memory of s3', () => {
   ])('is enough for eight writers at once, their lengths %s', async (_, isKnown) => {
     const objects = Array.from({ length: 8 }, (_object, i) => ({
       key: `ab/${i}`,
-      bytes: randomBytes(2 * part + i * 100_003),
+      bytes: randomBytes(part + 1 + i * 100_003),
     }))
     let most = 0
     await Promise.all(
@@ -82,7 +82,7 @@ describe.skipIf(missingS3())('the memory of s3', () => {
         return { key: `ab/slow-${i}`, content, bytes, writer, waits }
       }),
     )
-    const quick = randomBytes(3 * part)
+    const quick = randomBytes(part)
     await writeObject(store, 'ab/quick', quick, { length: quick.length })
     expect(Buffer.compare((await opened.get('ab/quick')) ?? Buffer.of(), quick)).toBe(0)
     for (const { key, content, bytes, writer, waits } of slow) {
