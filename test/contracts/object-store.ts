@@ -284,6 +284,14 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
         expect(same(await buffer(await store.read(key)), bytes)).toBe(true)
       })
 
+      it('stops when its signal is aborted before anybody reads', async () => {
+        const abort = new AbortController()
+        const stream = await store.read(key, undefined, abort.signal)
+        const closed = closing(stream)
+        abort.abort()
+        expect(await closed).toMatchObject({ name: 'AbortError' })
+      })
+
       it('does not begin when its signal is aborted already', async () => {
         const signal = AbortSignal.abort()
         await expect(store.read(key, undefined, signal)).rejects.toMatchObject({ name: 'AbortError' })

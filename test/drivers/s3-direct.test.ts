@@ -221,12 +221,11 @@ describe.skipIf(missingS3())('s3, past the gateway', () => {
       proxy.fault('UploadPartCopy', { act: { status: 403, code: 'AccessDenied' } })
       const failed = directOf(narrow.store).copy(from, 'cd/copy', {})
       await expect(failed).rejects.toMatchObject({ code: 'storage_failed', cause: { name: 'AccessDenied' } })
-      const begun = proxy.counts().UploadPartCopy
-      await narrow.store.stat(key)
+      // Those that were on their way may still come; of the other eight none.
       await proxy.idle()
       await narrow.store.stat(key)
       await proxy.idle()
-      expect(proxy.counts().UploadPartCopy).toBe(begun)
+      expect(proxy.counts().UploadPartCopy).toBeLessThanOrEqual(4)
       await narrow.close()
     })
 

@@ -240,6 +240,16 @@ describe.skipIf(missingS3())('s3, when the server fails', () => {
     await expect(store.bytes(key, { start: 0, end: 3 * mib })).rejects.toMatchObject(away)
   })
 
+  it('tells a reader who comes later that the bytes have stopped short', async () => {
+    await opened.bucket.put(opened.prefix + key, large)
+    const fault = proxy.fault('GetObject', { act: 'stall', when: 'answering', bytes: mib })
+    const stream = await store.read(key)
+    await fault.hit
+    await proxy.down()
+    await proxy.up()
+    await expect(buffer(stream)).rejects.toMatchObject(away)
+  })
+
   it('reads and looks again when the server fails in passing', async () => {
     await opened.bucket.put(opened.prefix + key, small)
     proxy.fault('any', { act: internalError, times: 2 })
