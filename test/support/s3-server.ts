@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { accessSync, constants } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -20,6 +20,9 @@ const startTimeoutMs = 60_000
 const stopTimeoutMs = 20_000
 /** A port that was free may be taken a moment later. */
 const startTries = 3
+
+/** Begins the name of the directory of each server; the number of the process that has started it follows. */
+const folder = 'fairlead-s3-'
 
 const programs = ['ceph-mon', 'ceph-osd', 'radosgw', 'ceph', 'radosgw-admin', 'monmaptool', 'setpriv']
 
@@ -72,7 +75,8 @@ export async function startS3Server(options: S3ServerOptions = {}): Promise<S3Se
 }
 
 async function startOnce(objects: 'memory' | 'disk'): Promise<S3Server> {
-  const directory = await mkdtemp(join(tmpdir(), 'fairlead-s3-'))
+  await removeLeftovers()
+  const directory = await mkdtemp(join(tmpdir(), `${folder}${process.pid}-`))
   const port = await freePort()
   const monitor = `[v2:127.0.0.1:${await freePort()}]`
   const configFile = join(directory, 'ceph.conf')
@@ -113,7 +117,7 @@ async function startOnce(objects: 'memory' | 'disk'): Promise<S3Server> {
     const cluster = randomUUID()
     const store = randomUUID()
     const config = ['-c', configFile]
-    for (const folder of ['mon', 'osd', 'rgw', 'log']) await mkdir(join(directory, folder))
+    for (const part of ['mon', 'osd', 'rgw', 'log']) await mkdir(join(directory, part))
     await writeFile(configFile, configOf({ directory, cluster, monitor, port, objects }))
     await tool('monmaptool', '--create', '--fsid', cluster, '--addv', 'a', monitor, join(directory, 'monmap'))
     await tool('ceph-mon', '--mkfs', '-i', 'a', '--monmap', join(directory, 'monmap'), ...config)
@@ -151,6 +155,24 @@ async function startOnce(objects: 'memory' | 'disk'): Promise<S3Server> {
     const log = await readFile(join(directory, 'log/client.rgw.log'), 'utf8').catch(() => '')
     await server.close()
     throw new Error(`The S3 server did not start.\n${log.slice(-1_000)}`, { cause })
+  }
+}
+
+/** Directories of processes that were killed before they could remove them. */
+async function removeLeftovers(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const starter = new RegExp(`^${folder}(\\d+)-`).exec(name)?.[1]
+    if (starter !== undefined && !isAlive(Number(starter)))
+      await rm(join(tmpdir(), name), { recursive: true, force: true })
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    // Somebody else's lives too.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
 }
 
@@ -245,9 +267,9 @@ rgw_gc_processor_max_time = 10
 }
 
 function isInstalled(program: string): boolean {
-  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
+  return (process.env['PATH'] ?? '').split(delimiter).some((place) => {
     try {
-      accessSync(join(folder, program), constants.X_OK)
+      accessSync(join(place, program), constants.X_OK)
       return true
     } catch {
       return false
