@@ -190,10 +190,10 @@ const jwt = z.strictObject({
   algorithms: option(
     { type: z.array(z.enum(jwtAlgorithms)).min(1), takes: `a list of ${jwtAlgorithms.join(', ')}` },
     ['RS256', 'ES256', 'EdDSA'],
-    { meaning: 'Signatures that are taken. Symmetric ones never are.' },
+    { meaning: 'Signatures that are taken; `EdDSA` may also be called `Ed25519`. Symmetric ones never are.' },
   ),
   workspaceClaim: absent(claim, '`org_id`, or `o.id`', {
-    meaning: 'Claim that names the workspace; a dot leads into an object.',
+    meaning: 'Claim that names the workspace; a dot leads into an object, unless a claim has the whole name.',
   }),
   scopesClaim: absent(claim, 'every user may read and write', {
     meaning: 'Claim with the scopes `uploads:read` and `uploads:write`, as a list or separated by spaces.',
@@ -257,7 +257,8 @@ export const configSchema = z.strictObject({
       }),
       requestsPerMinute: option(whole(0, 1_000_000), 0, {
         variable: 'FAIRLEAD_RATE_LIMIT',
-        meaning: 'Requests a minute for each API key or user; 0: no limit.',
+        meaning:
+          'Requests a minute for each API key or user, and requests without valid credentials for each address; 0: no limit.',
       }),
     })
     .prefault({}),

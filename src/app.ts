@@ -10,8 +10,11 @@ import { downloads } from './dialects/downloads.ts'
 import { presigned } from './dialects/presigned.ts'
 import { raw } from './dialects/raw.ts'
 import { authenticator } from './http/authenticate.ts'
+import { idempotency } from './http/idempotency.ts'
+import { tokenVerifier } from './http/jwt.ts'
 import { operations } from './http/operations.ts'
 import { originReader, type TrustProxy } from './http/origin.ts'
+import { limited } from './http/rate-limit.ts'
 import { startHttpServer } from './http/server.ts'
 import { lockFolder } from './folder-lock.ts'
 import { objectJobs } from './jobs/objects.ts'
@@ -84,6 +87,7 @@ export interface Gateway {
 export async function startGateway(config: Config, log: Logger): Promise<Gateway> {
   const secret = await loadSecret(config.dataDir, config.secret)
   if (secret.warning !== null) log.warn(secret.warning)
+  const verifyToken = await tokenVerifier(config.jwt, log)
   const lock = lockFolder(config.dataDir)
   const records = await openRecords(config)
   const store = await openStore(config, records)
@@ -145,7 +149,8 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
       redirect: config.s3.downloads === 'redirect',
     }),
     uploadUrls: makeUploadUrls({ records, store, tokens, ttlMs: config.presign.ttl * secondMs }),
-    authenticate: authenticator(records, config.keys.prefix),
+    authenticate: limited(authenticator(records, config.keys.prefix, verifyToken), config.limits.requestsPerMinute),
+    once: idempotency(records),
     categories: Object.keys(config.categories),
     inlinePdf: config.download.inlinePdf,
   }

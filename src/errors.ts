@@ -91,3 +91,12 @@ export const storageUnavailable = (message: string, cause?: unknown): UploadErro
 
 /** The same answer for what never was and for what another workspace owns. */
 export const notFound = (): UploadError => new UploadError('not_found', 'There is no such thing here.')
+
+/** Seconds after which a request whose first attempt is still running is sent again. */
+const runningRetrySeconds = 1
+
+/** The first request with the same `Idempotency-Key` has no answer yet. */
+export const stillRunning = (): UploadError =>
+  new UploadError('idempotency_conflict', 'The first request with this Idempotency-Key is still running.', {
+    retryAfter: runningRetrySeconds,
+  })

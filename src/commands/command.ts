@@ -1,6 +1,7 @@
 import { type Config, loadConfig } from '../../config/load.ts'
 import { openRecords } from '../app.ts'
 import type { Records } from '../uploads/records.ts'
+import { isId, isPersonalWorkspace } from '../uploads/workspace-id.ts'
 
 /** What the command line gave: words, and flags by name. */
 export interface Input {
@@ -45,12 +46,17 @@ export async function withRecords<T>(work: (records: Records, config: Config) =>
   }
 }
 
-const idPattern = /^[A-Za-z0-9_-]{1,64}$/
-
 /** @throws {UsageError} when the text is no id of a workspace or project. */
 export function checkId(id: string | undefined, what: string): string {
-  if (id !== undefined && idPattern.test(id)) return id
+  if (id !== undefined && isId(id)) return id
   throw new UsageError(`${what} takes 1 to 64 letters, digits, "_" or "-"; got ${JSON.stringify(id ?? '')}.`)
+}
+
+/** @throws {UsageError} when the text is no id that a workspace may be given. */
+export function checkWorkspaceName(id: string | undefined, what: string): string {
+  const name = checkId(id, what)
+  if (!isPersonalWorkspace(name)) return name
+  throw new UsageError(`${what} takes no id that begins with "personal_": those belong to users; got "${name}".`)
 }
 
 export function text(input: Input, flag: string): string | undefined {

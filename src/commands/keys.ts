@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Config } from '../../config/load.ts'
 import { keyDigest, newKey } from '../http/authenticate.ts'
 import type { ApiKey, Records, Scope } from '../uploads/records.ts'
-import { checkId, type Command, list, table, text, UsageError, withRecords } from './command.ts'
+import { checkId, checkWorkspaceName, type Command, list, table, text, UsageError, withRecords } from './command.ts'
 
 const allScopes: readonly Scope[] = ['uploads:read', 'uploads:write']
 const maxNameLength = 128 // characters
@@ -49,7 +49,7 @@ export const keyCommands: readonly Command[] = [
     flags: ['workspace', 'user', 'name', 'scopes', 'projects', 'expires'],
     async run(input) {
       const request = {
-        workspaceId: checkId(text(input, 'workspace') ?? 'default', '--workspace'),
+        workspaceId: checkWorkspaceName(text(input, 'workspace') ?? 'default', '--workspace'),
         userId: checkText(text(input, 'user') ?? 'admin', '--user'),
         name: checkText(text(input, 'name') ?? 'key', '--name'),
         scopes: checkScopes(list(text(input, 'scopes')) ?? allScopes),

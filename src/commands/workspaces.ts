@@ -1,7 +1,17 @@
 import { parseSize } from '../../config/values.ts'
 import { notFound } from '../errors.ts'
 import type { Usage, Workspace } from '../uploads/records.ts'
-import { bytesText, checkId, type Command, table, text, UsageError, withRecords } from './command.ts'
+import { isPersonalWorkspace } from '../uploads/workspace-id.ts'
+import {
+  bytesText,
+  checkId,
+  checkWorkspaceName,
+  type Command,
+  table,
+  text,
+  UsageError,
+  withRecords,
+} from './command.ts'
 
 const usageDays = 30
 const dayMs = 86_400_000
@@ -21,7 +31,7 @@ export const workspaceCommands: readonly Command[] = [
     usage: 'workspaces create <id>',
     help: 'makes a workspace',
     async run({ words: [id] }) {
-      const name = checkId(id, 'A workspace')
+      const name = checkWorkspaceName(id, 'A workspace')
       const workspace = shown(await withRecords((records) => records.ensureWorkspace(name)))
       return { json: workspace, text: `Workspace ${workspace.id} is there.` }
     },
@@ -59,7 +69,11 @@ export const workspaceCommands: readonly Command[] = [
     async run(input) {
       const id = checkId(input.words[0], 'A project')
       const workspace = checkId(text(input, 'workspace') ?? 'default', '--workspace')
-      await withRecords((records) => records.ensureProject(workspace, id))
+      await withRecords(async (records) => {
+        // It may be given projects, but is made only by its user.
+        if (isPersonalWorkspace(workspace) && !(await records.workspace(workspace))) throw notFound()
+        await records.ensureProject(workspace, id)
+      })
       return { json: { id, workspace_id: workspace }, text: `Project ${id} of workspace ${workspace} is there.` }
     },
   },
@@ -80,8 +94,10 @@ export const workspaceCommands: readonly Command[] = [
     async run(input) {
       const id = checkId(text(input, 'workspace') ?? 'default', '--workspace')
       const fromDay = new Date(Date.now() - usageDays * dayMs).toISOString().slice(0, 10)
-      const usage = await withRecords((records) => records.usage(id, fromDay))
-      if (!usage) throw notFound()
+      const usage = await withRecords(async (records) => {
+        if (!(await records.workspace(id))) throw notFound()
+        return records.usage(id, fromDay)
+      })
       return { json: usageJson(usage), text: usageText(usage) }
     },
   },

@@ -1,4 +1,5 @@
 import type { Ctx, Routes } from '../http/context.ts'
+import type { Once } from '../http/idempotency.ts'
 import type { Catalog } from '../uploads/catalog.ts'
 import { canonicalType } from '../uploads/names.ts'
 import type { Principal } from '../uploads/principal.ts'
@@ -11,6 +12,8 @@ export interface DialectDependencies {
   readonly catalog: Catalog
   readonly uploadUrls: UploadUrls
   readonly authenticate: (ctx: Ctx) => Promise<Principal>
+  /** Answers what creates something. */
+  readonly once: Once
   readonly categories: readonly string[]
   /** PDF files may be shown in the browser. */
   readonly inlinePdf: boolean

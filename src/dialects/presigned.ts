@@ -5,7 +5,14 @@ import { bodyOf, readJson, validate } from '../http/request.ts'
 import { isMimeType } from '../uploads/names.ts'
 import { nameFault } from '../uploads/policy.ts'
 import { uploadUrlPath } from '../uploads/upload-url.ts'
-import { type Checksum, type Upload, type UploadContextRef, type UploadState, uploadStates } from '../uploads/upload.ts'
+import {
+  type Checksum,
+  type NewUpload,
+  type Upload,
+  type UploadContextRef,
+  type UploadState,
+  uploadStates,
+} from '../uploads/upload.ts'
 import { type Dialect, type DialectDependencies, downloadUrl, isContentType, param } from './dialect.ts'
 
 /** Bytes of `metadata` as JSON. */
@@ -103,14 +110,15 @@ const meta = (ctx: Ctx) => ({ request_id: ctx.state.requestId, timestamp: time(D
 
 /** Create, PUT, confirm, delete; and the reads of this API. */
 export const presigned: Dialect = (routes, deps) => {
-  const { service, catalog, uploadUrls, authenticate } = deps
+  const { service, catalog, uploadUrls, authenticate, once } = deps
   const create = createSchema(deps.categories)
   const view = (ctx: Ctx, upload: Upload) => uploadView(ctx, deps, upload)
 
   routes.post('/api/v1/uploads', async (ctx) => {
     const principal = await authenticate(ctx)
-    const body = await readJson(ctx, create)
-    const upload = await service.create(principal, {
+    const asked = await readJson(ctx, z.unknown())
+    const body = validate(create, asked, 'body')
+    const draft: NewUpload = {
       dialect: 'presigned',
       filename: body.filename.trim(),
       category: body.category,
@@ -120,13 +128,17 @@ export const presigned: Dialect = (routes, deps) => {
       declaredChecksum: body.checksum ?? null,
       context: contextOf(body),
       metadata: body.metadata ?? {},
-    })
-    const { url, headers } = await uploadUrls.make(upload, ctx.state.origin.url)
-    ctx.status = 201
-    ctx.body = {
-      data: { upload: view(ctx, upload), upload_url: url, upload_headers: headers },
-      meta: meta(ctx),
     }
+    await once(ctx, principal, {
+      asked: [draft.dialect, asked],
+      make: (claim) => service.create(principal, draft, claim),
+      recall: (id) => service.recall(id),
+      async answer(upload) {
+        const { url, headers } = await uploadUrls.make(upload, ctx.state.origin.url)
+        const data = { upload: view(ctx, upload), upload_url: url, upload_headers: headers }
+        return { status: 201, body: { data, meta: meta(ctx) } }
+      },
+    })
   })
 
   routes.put(`${uploadUrlPath}/:id`, async (ctx) => {

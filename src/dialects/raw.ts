@@ -5,7 +5,7 @@ import { bodyOf, readJson, validate } from '../http/request.ts'
 import { kindOf } from '../uploads/names.ts'
 import { cleanName, codePoints } from '../uploads/policy.ts'
 import { isUuid } from '../uploads/principal.ts'
-import type { Upload, UploadState } from '../uploads/upload.ts'
+import type { NewUpload, Upload, UploadState } from '../uploads/upload.ts'
 import { type Dialect, downloadUrl, isContentType, param } from './dialect.ts'
 
 const maxNameLength = 512 // characters
@@ -22,7 +22,7 @@ const pageSchema = z.object({
 const bindSchema = z.object({ assetId: z.uuid() })
 
 /** One request, one asset. */
-export const raw: Dialect = (routes, { service, catalog, authenticate }) => {
+export const raw: Dialect = (routes, { service, catalog, authenticate, once }) => {
   const view = (ctx: Ctx, upload: Upload) => ({
     assetId: upload.id,
     type: kindOf(upload.properties.contentType),
@@ -48,24 +48,30 @@ export const raw: Dialect = (routes, { service, catalog, authenticate }) => {
     const body = bodyOf(ctx)
     if (body.length === 0) throw new UploadError('empty_body', 'The body is empty: it must be the file.')
     const declared = ctx.get('content-type')
-    const upload = await service.receive(
-      principal,
-      {
-        dialect: 'raw',
-        filename,
-        category: null,
-        projectId: project === '' ? null : project.toLowerCase(),
-        declaredType: isContentType(declared) ? declared : null,
-        declaredSize: body.length,
-        declaredChecksum: null,
-        context: null,
-        metadata: {},
+    const draft: NewUpload = {
+      dialect: 'raw',
+      filename,
+      category: null,
+      projectId: project === '' ? null : project.toLowerCase(),
+      declaredType: isContentType(declared) ? declared : null,
+      declaredSize: body.length,
+      declaredChecksum: null,
+      context: null,
+      metadata: {},
+    }
+    await once(ctx, principal, {
+      asked: draft,
+      make: (claim) => service.receive(principal, draft, body, claim),
+      async recall(id) {
+        const upload = await service.recall(id)
+        return upload && assetStates.includes(upload.state) ? upload : undefined
       },
-      body,
-    )
-    ctx.status = 201
-    ctx.set('Location', `/v1/assets/${upload.id}`)
-    ctx.body = { data: view(ctx, upload), meta: {} }
+      answer: (upload) => ({
+        status: 201,
+        headers: { Location: `/v1/assets/${upload.id}` },
+        body: { data: view(ctx, upload), meta: {} },
+      }),
+    })
   })
 
   routes.get('/v1/assets/:id', async (ctx) => {

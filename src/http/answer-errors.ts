@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type Koa from 'koa'
 import type { Logger } from 'pino'
 import { UploadError } from '../errors.ts'
@@ -18,7 +18,7 @@ export function answerErrors(log: Logger): Koa.Middleware<RequestState> {
   return async (ctx, next) => {
     try {
       await next()
-      if (ctx.respond !== false) closeWhenUnread(ctx.req, ctx.res)
+      if (ctx.respond !== false && bodyIsUnread(ctx.req)) answerBeforeBody(ctx, ctx.body)
     } catch (error) {
       if (error instanceof ClientGone || ctx.res.headersSent || ctx.res.destroyed) {
         ctx.respond = false
@@ -26,14 +26,19 @@ export function answerErrors(log: Logger): Koa.Middleware<RequestState> {
         return
       }
       const known = error instanceof UploadError
-      const answer = errorAnswer(error, { path: ctx.path, method: ctx.method, contentType: ctx.get('content-type') })
+      const answer = errorAnswer(error, {
+        path: ctx.path,
+        method: ctx.method,
+        contentType: ctx.get('content-type'),
+        credential: ctx.get('x-api-key') !== '' || /^Bearer /i.test(ctx.get('authorization')),
+      })
       if (!known || answer.status >= 500)
         log.error({ requestId: ctx.state.requestId, err: error }, known ? error.message : 'unexpected error')
       for (const name of fileHeaders) ctx.remove(name)
       ctx.status = answer.status
       ctx.set(answer.headers)
       ctx.body = answer.body
-      if (bodyIsUnread(ctx.req)) refuseBody(ctx, answer.body)
+      if (bodyIsUnread(ctx.req)) answerBeforeBody(ctx, JSON.stringify(answer.body))
     }
   }
 }
@@ -56,20 +61,17 @@ function bodyIsUnread(req: IncomingMessage): boolean {
   return waitsForContinue(req) || length === undefined || Number(length) > drainBytes
 }
 
-function closeWhenUnread(req: IncomingMessage, res: ServerResponse): void {
-  if (bodyIsUnread(req)) res.setHeader('Connection', 'close')
-}
-
 /**
  * Answers, reads no more of the body, and closes only a little later: a connection that is closed while the client still sends is
  * reset, and the client would never see the answer.
  */
-function refuseBody(ctx: Koa.ParameterizedContext<RequestState>, body: object): void {
+function answerBeforeBody(ctx: Koa.ParameterizedContext<RequestState>, answer: unknown): void {
   const { req, res } = ctx
+  res.setHeader('Connection', 'close')
+  if (typeof answer !== 'string') return
   ctx.respond = false
   req.pause()
-  const text = Buffer.from(JSON.stringify(body))
-  res.setHeader('Connection', 'close')
+  const text = Buffer.from(answer)
   res.setHeader('Content-Length', text.length)
   res.write(text)
   const close = () => {

@@ -3,6 +3,7 @@ import type { Ctx } from './context.ts'
 import { UploadError } from '../errors.ts'
 import type { Principal } from '../uploads/principal.ts'
 import type { ApiKey, Records } from '../uploads/records.ts'
+import type { VerifyToken } from './jwt.ts'
 
 /** Characters of the longest credential that is looked at. */
 const maxCredentialLength = 8_192
@@ -19,50 +20,68 @@ const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 export const newKey = (prefix: string): string =>
   `${prefix}_live_${Array.from({ length: secretLength }, () => base62[randomInt(base62.length)]).join('')}`
 
+/** Three segments in base64url, the last of which may be empty. An API key has no dot. */
+const jwtShape = /^[\w-]+\.[\w-]+\.[\w-]*$/
+
 /**
- * Who is calling: the API key in `Authorization: Bearer` or `x-api-key`, and the workspace in `X-Workspace-Id` if it is given.
+ * Who is calling: the API key in `Authorization: Bearer` or `x-api-key`, or the user whose token is in `Authorization: Bearer`; and
+ * the workspace in `X-Workspace-Id` if it is given.
  *
  * @param prefix what keys begin with, such as `op`
- * @throws {UploadError} `unauthenticated`, `api_key_reserved`, `workspace_forbidden`
+ * @param verifyToken without it there are API keys only
+ * @throws {UploadError} `unauthenticated`, `token_expired`, `api_key_reserved`, `workspace_forbidden`, `not_ready`
  */
-export function authenticator(records: Records, prefix: string): Authenticate {
+export function authenticator(records: Records, prefix: string, verifyToken?: VerifyToken): Authenticate {
   const live = new RegExp(`^${prefix}_live_[0-9A-Za-z]{${secretLength}}$`)
   const reserved = new RegExp(`^${prefix}_(test|pub)_`)
 
   return async (ctx) => {
-    const credential = credentialOf(ctx)
+    const { text, bearer } = credentialOf(ctx)
+    const principal = verifyToken && bearer && jwtShape.test(text) ? await verifyToken(text) : await keyHolder(text)
+    const asked = ctx.get('x-workspace-id')
+    // Nothing is looked up: a workspace that exists and one that does not are refused alike.
+    if (asked !== '' && !sameText(asked, principal.workspaceId))
+      throw new UploadError('workspace_forbidden', 'The caller does not belong to that workspace.')
+    return (ctx.state.principal = principal)
+  }
+
+  async function keyHolder(credential: string): Promise<Principal> {
     if (reserved.test(credential))
       throw new UploadError('api_key_reserved', 'Test and public keys are reserved: use a live key.')
     const digest = keyDigest(credential)
     const key = live.test(credential) ? await records.keyByDigest(digest) : undefined
     if (!key || !valid(key)) throw new UploadError('unauthenticated', 'The API key is not valid, revoked or expired.')
-    const asked = ctx.get('x-workspace-id')
-    if (asked !== '' && !sameText(asked, key.workspaceId))
-      throw new UploadError('workspace_forbidden', 'This key does not belong to that workspace.')
-    return (ctx.state.principal = {
+    return {
       id: `key:${key.id}`,
       userId: key.userId,
       workspaceId: key.workspaceId,
       scopes: key.scopes,
       projects: key.projects,
       keyName: key.name,
-    })
+    }
   }
 }
 
-function credentialOf(ctx: Ctx): string {
+interface Credential {
+  readonly text: string
+  /** Whether it came as a bearer token; `x-api-key` takes API keys only. */
+  readonly bearer: boolean
+}
+
+function credentialOf(ctx: Ctx): Credential {
   const header = ctx.get('authorization')
-  const bearer = /^Bearer +(\S+) *$/i.exec(header.slice(0, maxCredentialLength))?.[1] ?? ''
   const apiKey = ctx.get('x-api-key').trim()
+  if (Math.max(header.length, apiKey.length) > maxCredentialLength)
+    throw new UploadError('unauthenticated', 'The credential is too long.')
+  const bearer = /^Bearer +(\S+) *$/i.exec(header)?.[1] ?? ''
   if (header !== '' && bearer === '')
     throw new UploadError('unauthenticated', 'The Authorization header must be "Bearer <key>".')
   if (bearer !== '' && apiKey !== '' && !sameText(bearer, apiKey))
     throw new UploadError('unauthenticated', 'Authorization and x-api-key hold different credentials: send one.')
-  const credential = bearer || apiKey
-  if (credential === '')
+  const text = bearer || apiKey
+  if (text === '')
     throw new UploadError('unauthenticated', 'Send an API key as "Authorization: Bearer <key>" or "x-api-key: <key>".')
-  if (credential.length > maxCredentialLength) throw new UploadError('unauthenticated', 'The credential is too long.')
-  return credential
+  return { text, bearer: bearer !== '' }
 }
 
 /** In constant time for texts of equal length. */

@@ -83,6 +83,8 @@ export interface AskedAs {
   readonly method: string
   /** Media type of the request's body. */
   readonly contentType: string
+  /** Whether an API key or a token came with it. */
+  readonly credential?: boolean
 }
 
 /** A multipart POST to the presigned path is the form dialect. */
@@ -96,7 +98,7 @@ export function errorAnswer(error: unknown, asked: AskedAs): ErrorAnswer {
   const known =
     error instanceof UploadError ? error : new UploadError('internal', 'Something went wrong here. It was logged.')
   const shape = shapeOf(asked)
-  const headers = errorHeaders(known)
+  const headers = errorHeaders(known, asked)
   if (shape === 'detail' && known.code === 'validation_failed' && known.faults.length > 0)
     return { status: 422, headers, body: { detail: known.faults } }
   if (shape === 'detail') {
@@ -128,10 +130,12 @@ const faultSentence = (error: UploadError): string =>
     ? error.message
     : error.faults.map((fault) => `${fault.loc.slice(1).join('.')}: ${fault.msg}`).join(' ')
 
-function errorHeaders(error: UploadError): Record<string, string> {
+function errorHeaders(error: UploadError, { credential = false }: AskedAs): Record<string, string> {
   const headers: Record<string, string> = { 'Cache-Control': 'no-store' }
   if (error.retryAfter !== undefined) headers['Retry-After'] = String(error.retryAfter)
-  if (errorStatuses[error.code] === 401) headers['WWW-Authenticate'] = 'Bearer realm="fairlead"'
+  // Who sent no credential is only asked for one: RFC 6750, section 3.1.
+  if (errorStatuses[error.code] === 401)
+    headers['WWW-Authenticate'] = `Bearer realm="fairlead"${credential ? ', error="invalid_token"' : ''}`
   if (typeof error.facts['size'] === 'number' && error.code === 'range_not_satisfiable')
     headers['Content-Range'] = `bytes */${error.facts['size']}`
   return headers

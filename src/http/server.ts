@@ -145,6 +145,8 @@ function allowOrigins(origins: readonly string[]): Koa.Middleware {
       'Content-Range',
       'Content-Disposition',
       'Accept-Ranges',
+      'RateLimit',
+      'RateLimit-Policy',
       'Retry-After',
       'X-Request-Id',
     ],

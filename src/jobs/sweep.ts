@@ -137,6 +137,7 @@ export function startSweep(
       if (overdue.length > 0) deps.wakeJobs()
     }
     while ((await records.forget(Date.now() - deps.keepEndedMs, stepSize)) === stepSize) await pause()
+    while ((await records.forgetClaims(stepSize)) === stepSize) await pause()
     while ((await records.foldLedger(Date.now() - ledgerMs, stepSize)) === stepSize) await pause()
     if (Date.now() < nextReconcile) return
     nextReconcile = Date.now() + reconcileEveryMs

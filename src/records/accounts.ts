@@ -76,9 +76,8 @@ export function accountOperations(db: Kysely<Schema>, defaultQuota: number | nul
       return toApiKey(row)
     },
 
-    *usage(workspaceId: string, fromDay: string): Operation<Usage | undefined> {
-      const row = yield* first(texts.workspace, { id: workspaceId })
-      if (!row) return undefined
+    *usage(workspaceId: string, fromDay: string): Operation<Usage> {
+      const row = (yield* first(texts.workspace, { id: workspaceId })) ?? emptyWorkspace(workspaceId, now())
       const counts = { pending: 0, receiving: 0, processing: 0, ready: 0, rejected: 0, expired: 0 }
       for (const { state, uploads } of yield* rows(texts.counts, { id: workspaceId })) counts[state] = uploads
       const days = yield* rows(texts.days, { id: workspaceId, from: fromDay })
@@ -86,6 +85,9 @@ export function accountOperations(db: Kysely<Schema>, defaultQuota: number | nul
     },
   }
 }
+
+/** A workspace into which nothing was uploaded yet. */
+const emptyWorkspace = (id: string, at: number) => ({ id, quota: null, used: 0, reserved: 0, created_at: at })
 
 function accountQueries(db: Kysely<Schema>) {
   type KeyValues = Omit<ApiKey, 'revokedAt' | 'scopes' | 'projects'> & {

@@ -3,6 +3,7 @@ import type { ListFilter, Page, Records } from '../uploads/records.ts'
 import type { Upload } from '../uploads/upload.ts'
 import { accountOperations } from './accounts.ts'
 import { auditOperations } from './audit.ts'
+import { claimOperations } from './idempotency.ts'
 import { jobOperations } from './jobs.ts'
 import { listOperations } from './lists.ts'
 import type { Operation } from './query.ts'
@@ -33,6 +34,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
   const accounts = accountOperations(db, options.defaultQuota, now)
   const uploads = uploadOperations(db, options.defaultQuota, now)
   const lists = listOperations(db)
+  const claims = claimOperations(db, now)
   const jobs = jobOperations(db, now)
   const audits = auditOperations(db, now)
   const { submit, read, readAtOnce } = driver
@@ -65,7 +67,11 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     keys: () => read(() => accounts.keys()),
     revokeKey: (id) => submit(() => accounts.revokeKey(id)),
 
-    create: (record) => submit(() => uploads.create(record)),
+    create: (record) =>
+      submit(function* () {
+        if (record.claim) yield* claims.note(record.claim, record.id)
+        return yield* uploads.create(record)
+      }),
     reserve: (id, bytes) => submit(() => uploads.reserve(id, bytes)),
     unreserve: (id) => submit(() => uploads.unreserve(id)),
     stage: (id, key) => submit(() => uploads.stage(id, key)),
@@ -82,6 +88,11 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     bind: (upload, project, mode) => submit(() => uploads.bind(upload, project, mode)),
     unbind: (upload, project) => submit(() => uploads.unbind(upload, project)),
     projectsOf: (id) => read(() => uploads.projectsOf(id)),
+
+    claimed: (claim) => read(() => claims.claimed(claim)),
+    answered: (claim, answer) => submit(() => claims.answered(claim, answer)),
+    release: (claim, made) => submit(() => claims.release(claim, made)),
+    forgetClaims: (limit) => submit(() => claims.forgetClaims(limit)),
 
     claim: (limit, leaseMs) => submit(() => jobs.claim(limit, leaseMs)),
     done: (job, next) => submit(() => jobs.done(job, next)),

@@ -54,6 +54,15 @@ export interface Schema {
     error: string | null
     failed_at: number | null
   }
+  /** `status` is null until the answer is known; `answer` is the id of what the request has made till then. */
+  idempotency: {
+    principal: string
+    key: string
+    fingerprint: Uint8Array
+    status: number | null
+    answer: string
+    expires_at: number
+  }
 }
 
 export type LedgerKind = 'reservation' | 'storage_charge' | 'storage_release' | 'folded'

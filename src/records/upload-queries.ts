@@ -61,6 +61,13 @@ export function uploadQueries(db: Kysely<Schema>) {
         sql<boolean>`(${p.reserved} <= 0 or used + reserved + ${p.reserved} <= coalesce(quota, ${p.limit}, ${p.noLimit}))`,
       ),
     ),
+    // The workspace of a user comes to be by the first upload.
+    insertWorkspace: query<{ id: string; at: number }>()((p) =>
+      db
+        .insertInto('workspace')
+        .values({ id: p.id, quota: null, created_at: p.at })
+        .onConflict((conflict) => conflict.doNothing()),
+    ),
     workspace: query<{ id: string }>()((p) => db.selectFrom('workspace').selectAll().where('id', '=', p.id)),
     insertLedger: query<{
       workspace: string

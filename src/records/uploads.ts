@@ -71,6 +71,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
 
   return {
     *create(record: NewRecord): Operation<Upload> {
+      yield* rows(texts.insertWorkspace, { id: record.workspaceId, at: now() })
       if (record.projectId !== null) yield* holdProject(record.workspaceId, record.projectId, record.projectMode)
       const row = yield* first(texts.insertUpload, uploadColumns(record))
       if (!row) throw new UploadError('internal', 'The record could not be written.')

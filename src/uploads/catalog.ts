@@ -39,9 +39,7 @@ export function catalog({ records, store, tokens, projectMode, downloadTtlMs, re
 
     async usage(principal: Principal, fromDay: string): Promise<Usage> {
       demandScope(principal, 'uploads:read')
-      const usage = await records.usage(principal.workspaceId, fromDay)
-      if (!usage) throw notFound()
-      return usage
+      return records.usage(principal.workspaceId, fromDay)
     },
 
     async bind(principal: Principal, projectId: string, id: string, states: readonly UploadState[]): Promise<Upload> {

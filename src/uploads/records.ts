@@ -54,6 +54,29 @@ export interface Job {
   readonly failedAt: number | null
 }
 
+/** A request that is to make something once, however often it is sent. */
+export interface Claim {
+  /** Who sends it: the id of the principal. */
+  readonly principal: string
+  /** What the client calls it. */
+  readonly key: string
+  /** Digest of what it asks for. */
+  readonly fingerprint: Uint8Array
+}
+
+export interface StoredAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  /** JSON, as it was sent. */
+  readonly body: string
+}
+
+/** What the first request of that name has come to: it has been answered, or has only made what has the id `made`. */
+export type Claimed = { readonly fingerprint: Uint8Array } & (
+  | { readonly made: string; readonly answer: null }
+  | { readonly made: null; readonly answer: StoredAnswer }
+)
+
 export interface NewRecord extends NewUpload {
   readonly id: string
   readonly workspaceId: string
@@ -71,6 +94,8 @@ export interface NewRecord extends NewUpload {
   readonly createdAt: number
   /** `registered`: an unknown project is refused. */
   readonly projectMode: 'open' | 'registered'
+  /** The request that asks for it, when it is to be done once. */
+  readonly claim?: Claim | null
 }
 
 /** The bytes of an upload are complete in the store and durable. */
@@ -164,7 +189,11 @@ export interface Records {
   /** @throws {UploadError} `not_found` */
   revokeKey(id: string): Promise<ApiKey>
 
-  /** @throws {UploadError} `quota_exceeded`, `project_forbidden` */
+  /**
+   * Makes the workspace when there is none.
+   *
+   * @throws {UploadError} `quota_exceeded`, `project_forbidden`; `idempotency_conflict` when its claim is taken
+   */
   create(record: NewRecord): Promise<Upload>
   /** Makes an unfinished upload hold at least `bytes` of quota. @throws {UploadError} `quota_exceeded` */
   reserve(id: string, bytes: number): Promise<void>
@@ -192,13 +221,23 @@ export interface Records {
   ): Promise<void>
   get(id: string): Promise<Upload | undefined>
   list(filter: ListFilter): Promise<Page>
-  usage(workspaceId: string, fromDay: string): Promise<Usage | undefined>
+  /** Of a workspace that is not there yet: nothing. */
+  usage(workspaceId: string, fromDay: string): Promise<Usage>
 
   /** Binds an upload to a project; again changes nothing. @throws {UploadError} `project_forbidden` */
   bind(upload: Upload, projectId: string, mode: 'open' | 'registered'): Promise<void>
   /** Whether there was such a binding. */
   unbind(upload: Upload, projectId: string): Promise<boolean>
   projectsOf(uploadId: string): Promise<readonly string[]>
+
+  /** What is known of the request; after 24 hours nothing. */
+  claimed(claim: Claim): Promise<Claimed | undefined>
+  /** Keeps the answer to the request that has made something, for 24 hours. */
+  answered(claim: Claim, answer: StoredAnswer): Promise<void>
+  /** The request was not answered, and nothing is left of what it has made: it may run again. */
+  release(claim: Claim, made: string): Promise<void>
+  /** Forgets requests whose time is over; returns how many. */
+  forgetClaims(limit: number): Promise<number>
 
   /** Jobs that are due, each for `leaseMs`: those that are neither done nor failed by then come again. */
   claim(limit: number, leaseMs: number): Promise<readonly Job[]>

@@ -8,7 +8,7 @@ import { guessType } from './names.ts'
 import { merge, mergePatches, type Reserve } from './pipeline.ts'
 import { checkDraft, checkFound } from './policy.ts'
 import { demandProject, demandScope, owned, type Principal } from './principal.ts'
-import type { NewJob, NewRecord, Records } from './records.ts'
+import type { Claim, NewJob, NewRecord, Records } from './records.ts'
 import type { NewUpload, Upload, UploadContextRef } from './upload.ts'
 
 /** Milliseconds after which an upload that arrives in one request, and whose request was lost track of, expires. */
@@ -42,11 +42,11 @@ export function uploadService(deps: ServiceDependencies) {
   const collecting = collector(deps)
 
   /** Makes the record of an upload whose bytes come later. */
-  async function create(principal: Principal, draft: NewUpload): Promise<Upload> {
+  async function create(principal: Principal, draft: NewUpload, claim: Claim | null = null): Promise<Upload> {
     const { direct } = deps.store
     if (direct && (draft.declaredSize ?? 0) > direct.largestPut)
       throw new UploadError('file_too_large', `One PUT brings at most ${direct.largestPut} bytes to this store.`)
-    const record = await newRecord(principal, draft)
+    const record = await newRecord(principal, draft, claim)
     const until = record.createdAt + deps.presignTtlMs
     return records.create({
       ...record,
@@ -58,8 +58,13 @@ export function uploadService(deps: ServiceDependencies) {
   }
 
   /** Takes a file that comes in one request: when it returns, the file is `ready`, or still `processing` past the budget. */
-  async function receive(principal: Principal, draft: NewUpload, body: Body): Promise<Upload> {
-    const record = await newRecord(principal, draft)
+  async function receive(
+    principal: Principal,
+    draft: NewUpload,
+    body: Body,
+    claim: Claim | null = null,
+  ): Promise<Upload> {
+    const record = await newRecord(principal, draft, claim)
     const key = objectKey(record.id)
     const created = records.create({
       ...record,
@@ -187,6 +192,13 @@ export function uploadService(deps: ServiceDependencies) {
       collections.set(id, collection)
     }
     return collection
+  }
+
+  /** What a request has made whose answer was lost, as it would be answered now; `undefined` when nothing is left of it. */
+  async function recall(id: string): Promise<Upload | undefined> {
+    const upload = await records.get(id)
+    if (upload?.state === 'rejected' || upload?.state === 'expired') return undefined
+    return upload?.state === 'processing' ? verdict(upload) : upload
   }
 
   /** Waits for the verdict on a `processing` upload, as long as a request may. */
@@ -322,6 +334,7 @@ export function uploadService(deps: ServiceDependencies) {
   async function newRecord(
     principal: Principal,
     draft: NewUpload,
+    claim: Claim | null,
   ): Promise<Omit<NewRecord, 'state' | 'stagedKey' | 'put' | 'expiresAt'>> {
     demandScope(principal, 'uploads:write')
     demandProject(principal, draft.projectId)
@@ -338,13 +351,14 @@ export function uploadService(deps: ServiceDependencies) {
       reserve,
       createdAt: timeOf(id),
       projectMode: policy.projectMode,
+      claim,
     }
   }
 
   /** At the start, before anything else: nothing is on its way any more. */
   const recover = (): Promise<void> => records.recover(endJobs)
 
-  return { create, receive, put, confirm, resume, remove, expire, recover }
+  return { create, receive, put, confirm, recall, resume, remove, expire, recover }
 }
 
 export type UploadService = ReturnType<typeof uploadService>

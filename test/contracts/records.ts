@@ -1,6 +1,7 @@
 import { describe } from 'vitest'
 import { accountsContract } from './records/accounts.ts'
 import type { Open } from './records/fresh.ts'
+import { idempotencyContract } from './records/idempotency.ts'
 import { jobsContract } from './records/jobs.ts'
 import { listsContract } from './records/lists.ts'
 import { processesContract } from './records/processes.ts'
@@ -12,6 +13,7 @@ export function recordsContract(name: string, open: Open): void {
   describe(`${name} keeps the records contract`, () => {
     accountsContract(open)
     uploadsContract(open)
+    idempotencyContract(open)
     listsContract(open)
     jobsContract(open)
     repairContract(open)

@@ -125,13 +125,14 @@ describe('group commit', () => {
       backend.records.create(taken),
       backend.records.create(newRecord({ reserve: 61, projectId: 'refused' })),
       backend.records.create(newRecord({ id: taken.id })),
-      backend.records.create(newRecord({ workspaceId: 'nobody', projectId: 'refused' })),
+      backend.records.create(newRecord({ workspaceId: 'nobody', projectId: 'refused', projectMode: 'registered' })),
       backend.records.create(newRecord({ reserve: 60 })),
     ]
     expect(await outcomes(asked)).toEqual(['fulfilled', 'rejected', 'rejected', 'rejected', 'fulfilled'])
     expect(committed()).toBe(1)
     expect(await backend.records.workspace('w')).toMatchObject({ reserved: 100 })
     expect(await backend.records.projects('w')).toEqual([])
+    expect(await backend.records.workspace('nobody')).toBeUndefined()
     expect(await backend.raw('select count(*) as n from upload')).toEqual([{ n: 2 }])
   })
 

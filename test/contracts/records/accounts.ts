@@ -34,7 +34,12 @@ export function accountsContract(open: Open): void {
 
     it('knows no workspace that was never made', async () => {
       expect(await at.records.workspace('nobody')).toBeUndefined()
-      expect(await at.records.usage('nobody', '2026-01-01')).toBeUndefined()
+      expect(await at.records.usage('nobody', '2026-01-01')).toEqual({
+        workspace: { id: 'nobody', quota: null, limit: null, used: 0, reserved: 0, createdAt: noon },
+        counts: { pending: 0, receiving: 0, processing: 0, ready: 0, rejected: 0, expired: 0 },
+        days: [],
+      })
+      expect(await at.records.workspace('nobody')).toBeUndefined()
       await expect(at.records.setQuota('nobody', 1)).rejects.toMatchObject({ code: 'not_found' })
     })
 
@@ -44,10 +49,13 @@ export function accountsContract(open: Open): void {
       expect(await at.records.setQuota('w', null)).toMatchObject({ quota: null, limit: null })
     })
 
-    it('refuses an upload of a workspace that there is not', async () => {
-      const { id } = newRecord()
-      await expect(at.records.create(newRecord({ id, workspaceId: 'nobody' }))).rejects.toThrow(/./)
-      expect(await at.records.get(id)).toBeUndefined()
+    it('makes the workspace of an upload, and none for an upload that is refused', async () => {
+      const refused = newRecord({ workspaceId: 'new', projectId: 'p', projectMode: 'registered' })
+      await expect(at.records.create(refused)).rejects.toMatchObject({ code: 'project_forbidden' })
+      expect(await at.records.workspace('new')).toBeUndefined()
+      const made = await at.records.create(newRecord({ workspaceId: 'new', projectId: 'p', reserve: 5 }))
+      expect(made.workspaceId).toBe('new')
+      expect(await at.records.workspace('new')).toMatchObject({ quota: null, reserved: 5, createdAt: noon })
     })
   })
 

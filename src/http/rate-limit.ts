@@ -1,0 +1,95 @@
+import { createHmac, randomBytes } from 'node:crypto'
+import { isIPv6 } from 'node:net'
+import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import { type ErrorCode, UploadError } from '../errors.ts'
+import type { Authenticate } from './authenticate.ts'
+import type { Ctx } from './context.ts'
+
+/** Seconds of a window: it begins with the first request that is counted in it. */
+const windowSeconds = 60
+/** Counters for addresses at most: those beyond share one. */
+const addressCounters = 65_536
+/** Groups of an IPv6 address that a customer of a provider usually has to himself: 64 bits. */
+const networkGroups = 4
+const groupsOfAddress = 8
+
+/** What counts against the client's address. Whatever else goes wrong is no guess. */
+const refusals: ReadonlySet<ErrorCode> = new Set([
+  'unauthenticated',
+  'api_key_reserved',
+  'token_expired',
+  'workspace_forbidden',
+])
+
+/**
+ * Counts the requests of every principal, and the refused ones of every client address. An address that has used up its refusals is
+ * heard no more until the window ends, whatever credentials it brings: keys cannot be tried out.
+ *
+ * @param perMinute requests of one principal, and refusals of one address; 0: no limit
+ * @throws {UploadError} `rate_limited`, beside what `authenticate` throws
+ */
+export function limited(authenticate: Authenticate, perMinute: number): Authenticate {
+  if (perMinute === 0) return authenticate
+  const requests = new RateLimiterMemory({ points: perMinute, duration: windowSeconds })
+  const failures = new RateLimiterMemory({ points: perMinute, duration: windowSeconds })
+  const salt = randomBytes(32)
+
+  /** Memory is bounded by the number of counters; which addresses share one nobody can foresee. */
+  const counterOf = (ip: string): number =>
+    createHmac('sha256', salt).update(networkOf(ip)).digest().readUInt32BE() % addressCounters
+
+  function tell(ctx: Ctx, policy: 'requests' | 'failures', { remainingPoints, msBeforeNext }: RateLimiterRes): number {
+    const seconds = Math.max(1, Math.ceil(msBeforeNext / 1_000))
+    ctx.set('RateLimit-Policy', `"${policy}";q=${perMinute};w=${windowSeconds}`)
+    ctx.set('RateLimit', `"${policy}";r=${remainingPoints};t=${seconds}`)
+    return seconds
+  }
+
+  async function refusedBefore(ctx: Ctx, counter: number): Promise<void> {
+    const spent = await failures.get(counter)
+    // The limiter forgets what is over a little late.
+    if (spent !== null && spent.msBeforeNext > 0 && spent.consumedPoints >= perMinute)
+      throw tooMany('Too many requests from this address had no valid credentials.', tell(ctx, 'failures', spent))
+  }
+
+  return async (ctx) => {
+    const counter = counterOf(ctx.state.origin.ip)
+    await refusedBefore(ctx, counter)
+    const principal = await authenticate(ctx).catch(async (error: unknown) => {
+      if (error instanceof UploadError && refusals.has(error.code))
+        tell(ctx, 'failures', await consume(failures, counter))
+      throw error
+    })
+    const used = await consume(requests, principal.id)
+    const seconds = tell(ctx, 'requests', used)
+    if (used.consumedPoints > perMinute) throw tooMany(`More than ${perMinute} requests in a minute.`, seconds)
+    return principal
+  }
+}
+
+const tooMany = (message: string, retryAfter: number): UploadError =>
+  new UploadError('rate_limited', message, { retryAfter })
+
+/** What is left after this one; the limiter rejects with the same when it was one too many. */
+const consume = (limiter: RateLimiterMemory, key: string | number): Promise<RateLimiterRes> =>
+  limiter.consume(key).catch((spent: unknown) => {
+    if (spent instanceof RateLimiterRes) return spent
+    throw spent
+  })
+
+/** An IPv4 address, or the network of an IPv6 address: whoever has one of its addresses has them all. */
+export function networkOf(ip: string): string {
+  if (!isIPv6(ip)) return ip
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(ip)?.[1]
+  if (mapped !== undefined) return mapped
+  const [head = '', tail] = ip.toLowerCase().split('::')
+  const [left, right] = [groups(head), groups(tail ?? '')]
+  const zeros = tail === undefined ? 0 : Math.max(0, groupsOfAddress - left.length - right.length)
+  const all = [...left, ...Array<string>(zeros).fill('0'), ...right]
+  return all
+    .slice(0, networkGroups)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(':')
+}
+
+const groups = (text: string): string[] => (text === '' ? [] : text.split(':'))
