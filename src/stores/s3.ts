@@ -106,9 +106,8 @@ export function s3Store(options: S3StoreOptions): ObjectStore {
   }
 
   async function remove(key: string): Promise<void> {
-    await request('The object could not be removed.', (abortSignal) =>
-      client.send(new DeleteObjectCommand(at(key)), { abortSignal }),
-    )
+    const command = new DeleteObjectCommand(at(key))
+    await request('The object could not be removed.', (abortSignal) => client.send(command, { abortSignal }))
   }
 
   return {
@@ -152,8 +151,9 @@ export function s3Store(options: S3StoreOptions): ObjectStore {
       return Buffer.concat(chunks)
     },
     async stat(key) {
+      const command = new HeadObjectCommand(at(key))
       const found = await request('The object could not be looked up.', (abortSignal) =>
-        client.send(new HeadObjectCommand(at(key)), { abortSignal }).catch((error: unknown) => {
+        client.send(command, { abortSignal }).catch((error: unknown) => {
           if (!answered(error, 404)) throw error
           return undefined
         }),
@@ -224,8 +224,6 @@ function guarded(body: Readable, signal: AbortSignal | undefined): Readable {
   const silent = setTimeout(() => {
     if (waits) body.destroy(new Error('The store has stopped sending.'))
   }, readIdleMs)
-  const onAbort = (): void => void body.destroy(signal?.reason)
-  signal?.addEventListener('abort', onAbort, { once: true })
   async function* chunks(): AsyncGenerator<Uint8Array> {
     try {
       for await (const chunk of body) {
@@ -239,7 +237,14 @@ function guarded(body: Readable, signal: AbortSignal | undefined): Readable {
       throw storageUnavailable('The object could not be read to its end.', cause)
     }
   }
-  return Readable.from(chunks(), { objectMode: false }).once('close', () => {
+  const stream = Readable.from(chunks(), { objectMode: false })
+  // Also while nobody waits for bytes, and so would hear of the body's end.
+  const onAbort = (): void => {
+    stream.destroy(signal?.reason)
+    body.destroy()
+  }
+  signal?.addEventListener('abort', onAbort, { once: true })
+  return stream.once('close', () => {
     clearTimeout(silent)
     signal?.removeEventListener('abort', onAbort)
     body.destroy()

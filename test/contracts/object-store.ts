@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { ByteRange, ObjectStore } from '../../src/uploads/object-store.ts'
+import type { ByteRange, ObjectStore, ObjectWriter, WriteOptions } from '../../src/uploads/object-store.ts'
 
 /** The bytes, seen through another client than the driver. */
 export interface RawAccess {
@@ -18,6 +18,8 @@ export interface OpenStore {
   /** Empty, and recovered. */
   readonly store: ObjectStore
   readonly raw: RawAccess
+  /** For a store with `settledMs`: resolves when nothing that was given up can have an effect any more. */
+  settled?(): Promise<void>
   close(): Promise<void>
 }
 
@@ -62,17 +64,40 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
     })
     afterEach(() => opened.close())
 
-    async function put(key: string, bytes: Uint8Array): Promise<void> {
-      const writer = store.write(key)
+    async function put(key: string, bytes: Uint8Array, options?: WriteOptions): Promise<void> {
+      const writer = store.write(key, options)
       await writer.write([bytes])
       await writer.finish()
     }
 
+    async function expectNothing(key: string): Promise<void> {
+      expect(await raw.leftovers()).toEqual([])
+      expect(await raw.keys()).toEqual([])
+      expect(await store.stat(key)).toBeUndefined()
+    }
+
+    /** As the service does it: at once, and again when nothing can come after. */
+    async function clear(key: string, note: string | null): Promise<void> {
+      await store.clear(key, note)
+      if (store.settledMs === undefined) return
+      await opened.settled?.()
+      await store.clear(key, note)
+    }
+
     describe('writing', () => {
-      it.each(sizes)('stores %i bytes', async (size) => {
+      it.each(
+        sizes.flatMap(
+          (size) =>
+            [
+              [size, 'known before', { length: size }],
+              [size, 'not known', { length: null }],
+              [size, 'not told', {}],
+            ] as const,
+        ),
+      )('stores %i bytes, their number %s', async (size, _, options) => {
         const bytes = randomBytes(size)
         const key = newKey()
-        await put(key, bytes)
+        await put(key, bytes, options)
         expect(same(await raw.get(key), bytes)).toBe(true)
         expect(same(await buffer(await store.read(key)), bytes)).toBe(true)
         expect(await store.stat(key)).toMatchObject({ key, size })
@@ -138,49 +163,58 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
     })
 
     describe('aborting', () => {
-      it.each<[string, (key: string) => Promise<void>]>([
-        ['before the first byte', (key) => store.write(key).abort()],
+      const attempts: [string, (key: string, options: WriteOptions) => Promise<void>][] = [
+        ['before the first byte', (key, options) => store.write(key, options).abort()],
         [
           'during a write',
-          async (key) => {
-            const writer = store.write(key)
+          async (key, options) => {
+            const writer = store.write(key, options)
             const written = writer.write([randomBytes(9 * mib)])
             await Promise.all([writer.abort(), written.catch(() => {})])
           },
         ],
         [
           'between writes',
-          async (key) => {
-            const writer = store.write(key)
-            await writer.write([randomBytes(9 * mib)])
+          async (key, options) => {
+            const writer = await begun(store, key, options, 9 * mib)
             await writer.write([randomBytes(10)])
             await writer.abort()
           },
         ],
         [
           'twice',
-          async (key) => {
-            const writer = store.write(key)
-            await writer.write([randomBytes(10)])
+          async (key, options) => {
+            const writer = await begun(store, key, options, 10)
             await writer.abort()
             await writer.abort()
           },
         ],
-        [
-          'during finish',
-          async (key) => {
-            const writer = store.write(key)
-            await writer.write([randomBytes(10)])
+        ...[10, 9 * mib].map((bytes): (typeof attempts)[number] => [
+          `during finish of ${bytes} bytes`,
+          async (key, options) => {
+            const writer = await begun(store, key, options, bytes)
             const finished = writer.finish()
             await Promise.all([writer.abort(), finished.catch(() => {})])
           },
-        ],
-      ])('%s leaves nothing', async (_, abort) => {
+        ]),
+      ]
+      it.each(attempts)('%s leaves nothing that clear does not remove', async (_, attempt) => {
         const key = newKey()
-        await abort(key)
-        expect(await raw.leftovers()).toEqual([])
-        expect(await raw.keys()).toEqual([])
-        expect(await store.stat(key)).toBeUndefined()
+        let noted: string | null = null
+        await attempt(key, {
+          async note(text) {
+            noted = text
+          },
+        })
+        await clear(key, noted)
+        await expectNothing(key)
+      })
+
+      it.each(attempts)('%s leaves nothing when the note is lost', async (_, attempt) => {
+        const key = newKey()
+        await attempt(key, {})
+        await clear(key, null)
+        await expectNothing(key)
       })
 
       it('does nothing after finish', async () => {
@@ -250,6 +284,14 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
         expect(same(await buffer(await store.read(key)), bytes)).toBe(true)
       })
 
+      it('stops when its signal is aborted before anybody reads', async () => {
+        const abort = new AbortController()
+        const stream = await store.read(key, undefined, abort.signal)
+        const closed = closing(stream)
+        abort.abort()
+        expect(await closed).toMatchObject({ name: 'AbortError' })
+      })
+
       it('does not begin when its signal is aborted already', async () => {
         const signal = AbortSignal.abort()
         await expect(store.read(key, undefined, signal)).rejects.toMatchObject({ name: 'AbortError' })
@@ -280,7 +322,7 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
       const keys = ['00', '7f', 'ff', 'ff'].map((directory) => newKey(directory))
       for (const [i, key] of keys.entries()) await put(key, randomBytes(i))
       const unfinished = store.write(newKey())
-      await unfinished.write([randomBytes(10)])
+      await unfinished.write([randomBytes(9 * mib)])
       const found: Record<string, number> = {}
       for await (const { key, size } of store.list()) found[key] = size
       expect(found).toEqual(Object.fromEntries(keys.map((key, i) => [key, i])))
@@ -322,6 +364,7 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
         if (!(await refuses(() => store.bytes(key, range)))) taken.push(`bytes ${key}`)
         if (!(await refuses(() => store.stat(key)))) taken.push(`stat ${key}`)
         if (!(await refuses(() => store.remove(key)))) taken.push(`remove ${key}`)
+        if (!(await refuses(() => store.clear(key, null)))) taken.push(`clear ${key}`)
       }
       expect(taken).toEqual([])
     })
@@ -332,15 +375,23 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
       expect(await raw.keys()).toEqual([key])
     })
 
-    it('removes what an earlier process left unfinished, and no object', async () => {
+    it('clears one key only, also when there is nothing', async () => {
+      const key = newKey('ab')
+      const longer = `${key}.0`
+      await put(key, Buffer.from('bytes'))
+      await store.clear(longer, null)
+      expect(await raw.keys()).toEqual([key])
+      await put(longer, Buffer.from('bytes'))
+      await store.clear(key, null)
+      await store.clear(key, null)
+      expect(await raw.keys()).toEqual([longer])
+    })
+
+    it('keeps every object when it recovers', async () => {
       const key = newKey()
       await put(key, Buffer.from('bytes'))
-      const abandoned = store.write(newKey())
-      await abandoned.write([randomBytes(9 * mib)])
       await store.recover()
-      expect(await raw.leftovers()).toEqual([])
       expect(await raw.keys()).toEqual([key])
-      await abandoned.abort()
     })
 
     it('checks itself without leaving anything', async () => {
@@ -353,6 +404,12 @@ export function objectStoreContract(name: string, open: () => Promise<OpenStore>
 
 function newKey(directory = randomBytes(1).toString('hex')): string {
   return `${directory}/${randomBytes(16).toString('hex')}.${randomBytes(6).toString('hex')}`
+}
+
+async function begun(store: ObjectStore, key: string, options: WriteOptions, bytes: number): Promise<ObjectWriter> {
+  const writer = store.write(key, options)
+  await writer.write([randomBytes(bytes)])
+  return writer
 }
 
 async function keysOf(store: ObjectStore, signal?: AbortSignal): Promise<string[]> {

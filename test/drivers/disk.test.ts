@@ -97,6 +97,15 @@ describe('disk', () => {
     expect(String(await readFile(join(parent, 'foreign')))).toBe('kept')
   })
 
+  it('empties tmp at recovery of what a writer has left that was not ended', async () => {
+    const writer = store.write(key)
+    await writer.write([randomBytes(mib)])
+    expect(await readdir(join(directory, 'tmp'))).toHaveLength(1)
+    await store.recover()
+    expect(await readdir(join(directory, 'tmp'))).toEqual([])
+    await writer.abort()
+  })
+
   it('lists no foreign names, directories or links', async () => {
     await put(Buffer.from('bytes'))
     await writeFile(join(directory, 'foreign'), '')

@@ -54,7 +54,14 @@ export function directAccess(options: DirectOptions): DirectAccess {
     })
     const url = await getSignedUrl(signer, command, {
       expiresIn: secondsUntil(terms.until),
-      signableHeaders: new Set(['host', 'content-type', 'content-length', 'content-md5', 'x-amz-checksum-sha256']),
+      signableHeaders: new Set([
+        'host',
+        // The SDK names a type where none was given.
+        ...(contentType === null ? [] : ['content-type']),
+        'content-length',
+        'content-md5',
+        'x-amz-checksum-sha256',
+      ]),
       // In the query they would bind nobody to send them.
       unhoistableHeaders: new Set(['content-md5', 'x-amz-checksum-sha256']),
     })
@@ -90,6 +97,8 @@ export function directAccess(options: DirectOptions): DirectAccess {
     if (options.copyIfMatch) return { ...from, key }
     const found = await arrived(key)
     if (found?.size !== from.size) throw gone()
+    // Of something larger the parts would be its beginning.
+    if (from.size > largestCopy && (await arrived(from.key))?.size !== from.size) throw gone()
     return found
   }
 
@@ -131,6 +140,9 @@ export function directAccess(options: DirectOptions): DirectAccess {
     const starts = Array.from({ length: Math.ceil(from.size / size) }, (_, i) => i * size)
     const parts: { readonly PartNumber: number; readonly ETag: string | undefined }[] = []
     const todo = starts.entries()
+    // The first failure ends the others too: nothing may reach the store when we have returned.
+    const failed = new AbortController()
+    const either = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal
     async function work(): Promise<void> {
       for (const [i, start] of todo) {
         const command = new UploadPartCopyCommand({
@@ -141,11 +153,18 @@ export function directAccess(options: DirectOptions): DirectAccess {
           CopySourceRange: `bytes=${start}-${Math.min(start + size, from.size) - 1}`,
         })
         const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
-        const { CopyPartResult } = await request(message, send, { signal, deadlineMs: copyMs })
+        const { CopyPartResult } = await request(message, send, { signal: either, deadlineMs: copyMs })
         parts.push({ PartNumber: i + 1, ETag: CopyPartResult?.ETag })
       }
     }
-    await Promise.all(Array.from({ length: copiesInFlight }, work))
+    const workers = Array.from({ length: copiesInFlight }, () =>
+      work().catch((error: unknown) => {
+        failed.abort(error)
+        throw error
+      }),
+    )
+    await Promise.allSettled(workers)
+    either.throwIfAborted()
     const MultipartUpload = { Parts: parts.toSorted((a, b) => a.PartNumber - b.PartNumber) }
     const complete = new CompleteMultipartUploadCommand({ ...target, UploadId, MultipartUpload })
     await request(message, (abortSignal) => client.send(complete, { abortSignal }), { signal, deadlineMs: completeMs })
@@ -173,7 +192,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
         return await copied(from, key)
       } catch (error) {
         const cause = error instanceof UploadError ? error.cause : error
-        if (answered(cause, 'NoSuchKey', 'PreconditionFailed', 412)) throw gone()
+        if (answered(cause, 'NoSuchKey', 'PreconditionFailed', 412, 'InvalidRange', 416)) throw gone()
         throw error
       }
     },

@@ -23,6 +23,8 @@ export interface S3Address {
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string }
 }
 
+const silent = { debug() {}, info() {}, warn() {}, error() {} }
+
 /** A client of the SDK that leaves retries to us, and asks no server for what only AWS has. */
 export function s3Client(address: S3Address): S3Client {
   return new S3Client({
@@ -32,6 +34,8 @@ export function s3Client(address: S3Address): S3Client {
     ...(address.credentials && { credentials: address.credentials }),
     // A stream cannot be sent again by the SDK, and one kind of retry is enough.
     maxAttempts: 1,
+    // Otherwise it prints some warnings of its own; whoever asked us hears of every failure.
+    logger: silent,
     // The default sends chunked bodies with a trailer, which many servers refuse.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',

@@ -182,7 +182,8 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
 
   /** One step at a time; `abort` waits for the one that is under way. */
   function step(work: () => Promise<void>): Promise<void> {
-    const done = state === 'open' ? work() : Promise.reject(new Error(`The writer is ${state}.`))
+    const done =
+      state === 'open' ? work() : Promise.reject(new UploadError('storage_failed', `The writer is ${state}.`))
     running = done.catch(() => {})
     return done.catch((error: unknown) => {
       // When a part fails, whatever waits is told to stop: what it says then is the part's failure.
