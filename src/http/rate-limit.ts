@@ -22,8 +22,9 @@ const refusals: ReadonlySet<ErrorCode> = new Set([
 ])
 
 /**
- * Counts the requests of every principal, and the refused ones of every client address. An address that has used up its refusals is
- * heard no more until the window ends, whatever credentials it brings: keys cannot be tried out.
+ * Counts the requests of every principal, and the refused ones of every client address. An address that has used up its refusals gets
+ * no other answer to wrong credentials until the window ends; valid ones pass: others may have the same address, and keys are too long
+ * to be guessed.
  *
  * @param perMinute requests of one principal, and refusals of one address; 0: no limit
  * @throws {UploadError} `rate_limited`, beside what `authenticate` throws
@@ -45,19 +46,16 @@ export function limited(authenticate: Authenticate, perMinute: number): Authenti
     return seconds
   }
 
-  async function refusedBefore(ctx: Ctx, counter: number): Promise<void> {
-    const spent = await failures.get(counter)
-    // The limiter forgets what is over a little late.
-    if (spent !== null && spent.msBeforeNext > 0 && spent.consumedPoints >= perMinute)
-      throw tooMany('Too many requests from this address had no valid credentials.', tell(ctx, 'failures', spent))
+  async function refused(ctx: Ctx): Promise<void> {
+    const used = await consume(failures, counterOf(ctx.state.origin.ip))
+    const seconds = tell(ctx, 'failures', used)
+    if (used.consumedPoints > perMinute)
+      throw tooMany('Too many requests from this address had no valid credentials.', seconds)
   }
 
   return async (ctx) => {
-    const counter = counterOf(ctx.state.origin.ip)
-    await refusedBefore(ctx, counter)
     const principal = await authenticate(ctx).catch(async (error: unknown) => {
-      if (error instanceof UploadError && refusals.has(error.code))
-        tell(ctx, 'failures', await consume(failures, counter))
+      if (error instanceof UploadError && refusals.has(error.code)) await refused(ctx)
       throw error
     })
     const used = await consume(requests, principal.id)
