@@ -5,66 +5,34 @@ import { ConfigError } from '../config/error.ts'
 import type { Config } from '../config/load.ts'
 import { loadSecret } from '../config/secret.ts'
 import { parseCidr } from '../config/values.ts'
+import { openRecords, openStore } from './drivers.ts'
+import { dialects } from './dialects/all.ts'
 import type { DialectDependencies } from './dialects/dialect.ts'
-import { downloads } from './dialects/downloads.ts'
-import { presigned } from './dialects/presigned.ts'
-import { raw } from './dialects/raw.ts'
 import { authenticator } from './http/authenticate.ts'
 import { idempotency } from './http/idempotency.ts'
 import { tokenVerifier } from './http/jwt.ts'
+import type { ApiFacts } from './http/api.ts'
+import { documentation } from './http/documentation.ts'
+import { measureRequests, metricsRoute, startMetricsServer } from './http/metrics.ts'
 import { operations } from './http/operations.ts'
+import { operationsApi } from './http/operations-api.ts'
 import { originReader, type TrustProxy } from './http/origin.ts'
 import { limited } from './http/rate-limit.ts'
-import { startHttpServer } from './http/server.ts'
+import { type Route, startHttpServer } from './http/server.ts'
 import { lockFolder } from './folder-lock.ts'
 import { objectJobs } from './jobs/objects.ts'
 import { startSweep, type SweepDependencies } from './jobs/sweep.ts'
 import { startWorker } from './jobs/worker.ts'
 import { pluginRunner } from './pipeline/runner.ts'
-import { sqliteRecords } from './records/sqlite.ts'
-import { diskStore } from './stores/disk.ts'
-import { largestPartSize } from './stores/s3/part-sizes.ts'
-import { profileOf, profiles, regionOf } from './stores/s3/profiles.ts'
 import { catalog as makeCatalog } from './uploads/catalog.ts'
 import type { ObjectStore } from './uploads/object-store.ts'
+import { processBudget } from './uploads/receive.ts'
 import type { Records } from './uploads/records.ts'
 import { uploadService } from './uploads/service.ts'
 import { tokens as makeTokens } from './uploads/tokens.ts'
 import { uploadUrls as makeUploadUrls } from './uploads/upload-url.ts'
 
 const secondMs = 1_000
-
-/** The drivers that the configuration names: here and nowhere else. */
-export async function openRecords(config: Config): Promise<Records> {
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
-  return sqliteRecords({ path: config.database.path, defaultQuota: config.limits.workspaceQuota })
-}
-
-export async function openStore(config: Config, records: Records): Promise<ObjectStore> {
-  if (config.storage.driver === 'disk') return diskStore({ directory: config.storage.directory })
-  const { s3, limits } = config
-  const profile = s3.profile ?? profileOf(s3.endpoint)
-  const least = largestPartSize(limits.maxFileSize, profiles[profile].equalParts)
-  if (s3.memory < least)
-    throw new ConfigError(
-      `s3.memory is ${s3.memory} bytes; files of limits.maxFileSize need parts of ${least}: raise the one or lower the other.`,
-    )
-  const { s3Store } = await import('./stores/s3.ts') // only when it is needed: the SDK takes a while to load
-  return s3Store({
-    bucket: s3.bucket ?? '',
-    prefix: `${await records.installation()}/`,
-    profile,
-    endpoint: s3.endpoint,
-    publicEndpoint: s3.publicEndpoint,
-    region: s3.region ?? regionOf(s3.endpoint),
-    forcePathStyle: s3.forcePathStyle,
-    ...(s3.accessKeyId !== undefined && s3.secretAccessKey !== undefined
-      ? { credentials: { accessKeyId: s3.accessKeyId, secretAccessKey: s3.secretAccessKey } }
-      : {}),
-    memoryBytes: s3.memory,
-    largestObject: limits.maxFileSize,
-  })
-}
 
 export const sweepDependencies = (config: Config, records: Records, store: ObjectStore): SweepDependencies => ({
   records,
@@ -74,6 +42,8 @@ export const sweepDependencies = (config: Config, records: Records, store: Objec
 
 export interface Gateway {
   readonly url: string
+  /** What is served; the documentation must tell of all of it. */
+  readonly routes: readonly Route[]
   readonly records: Records
   /** Lets running requests end, then closes everything. */
   stop(): Promise<void>
@@ -89,13 +59,22 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
   if (secret.warning !== null) log.warn(secret.warning)
   const verifyToken = await tokenVerifier(config.jwt, log)
   const lock = lockFolder(config.dataDir)
-  const records = await openRecords(config)
-  const store = await openStore(config, records)
+  let metricsServer: Awaited<ReturnType<typeof startMetricsServer>> | undefined
+  const { token, port: metricsPort, host: metricsHost } = config.metrics
+  const wanted = token !== undefined || metricsPort !== undefined
+  const metrics = wanted ? (await import('./metrics/metrics.ts')).startMetrics(log) : undefined
+  const opened = await openRecords(config)
+  const records = metrics?.records(opened) ?? opened
+  const files = await openStore(config, records)
+  const store = metrics?.store(files) ?? files
+  metrics?.bodyMemory('gathers', () => processBudget.heldBytes())
+  metrics?.bodyMemory('store', () => store.heldBytes?.() ?? 0)
   await store.recover()
 
   for (const plugin of config.plugins)
     await plugin.setup?.({ log, directory: () => pluginFolder(config.dataDir, plugin.name) })
-  const pipeline = pluginRunner({ plugins: config.plugins, store, log })
+  const plugins = metrics?.plugins(config.plugins) ?? config.plugins
+  const pipeline = pluginRunner({ plugins, store, log })
   const tokens = makeTokens(secret.bytes)
   let stopping = false
   const wakeJobs = () => worker.wake()
@@ -154,6 +133,13 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     categories: Object.keys(config.categories),
     inlinePdf: config.download.inlinePdf,
   }
+  if (metrics && metricsPort !== undefined) {
+    metricsServer = await startMetricsServer(metrics, metricsHost, metricsPort).catch(
+      cannotListen(metricsHost, metricsPort),
+    )
+    log.info({ url: metricsServer.url }, 'metrics')
+  }
+  const guides = dialects.flatMap(({ guide }) => guide ?? [])
   const server = await startHttpServer({
     host: config.server.host,
     port: config.server.port,
@@ -161,16 +147,17 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     origin: originReader(config.server.publicUrl, trustedProxies(config)),
     routes(routes) {
       operations(routes, records, store, () => stopping)
-      for (const dialect of [presigned, raw, downloads]) dialect(routes, dependencies)
+      metricsRoute(routes, metrics, config.metrics)
+      documentation(routes, [...dialects.flatMap(({ api }) => api(apiFacts(config))), ...operationsApi], guides)
+      for (const dialect of dialects) dialect.routes(routes, dependencies)
     },
+    measure: metrics && { requests: measureRequests(metrics), connection: metrics.connection },
     log,
-  }).catch(async (cause: unknown) => {
-    await close()
-    throw new ConfigError(`Cannot listen on ${config.server.host}:${config.server.port}: ${String(cause)}`)
-  })
+  }).catch(cannotListen(config.server.host, config.server.port))
 
   return {
     url: server.url,
+    routes: server.routes,
     records,
     async stop() {
       stopping = true
@@ -179,8 +166,15 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     },
   }
 
+  function cannotListen(host: string, port: number) {
+    return async (cause: unknown): Promise<never> => {
+      await close()
+      throw new ConfigError(`Cannot listen on ${host}:${port}: ${String(cause)}`)
+    }
+  }
+
   async function close(): Promise<void> {
-    await Promise.all([worker.stop(), sweeper.stop()])
+    await Promise.all([worker.stop(), sweeper.stop(), metricsServer?.stop()])
     await pipeline.close()
     await records.close()
     store.close?.()
@@ -193,6 +187,13 @@ async function pluginFolder(dataDir: string, name: string): Promise<string> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   return folder
 }
+
+const apiFacts = ({ categories, limits, presign, download }: Config): ApiFacts => ({
+  categories: Object.keys(categories),
+  maxFileSize: limits.maxFileSize,
+  presignTtl: presign.ttl,
+  downloadTtl: download.ttl,
+})
 
 function trustedProxies({ server: { trustProxy } }: Config): TrustProxy {
   return typeof trustProxy === 'object' ? trustProxy.flatMap((cidr) => parseCidr(cidr) ?? []) : trustProxy

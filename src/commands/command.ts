@@ -1,5 +1,5 @@
 import { type Config, loadConfig } from '../../config/load.ts'
-import { openRecords } from '../app.ts'
+import { openRecords } from '../drivers.ts'
 import type { Records } from '../uploads/records.ts'
 import { isId, isPersonalWorkspace } from '../uploads/workspace-id.ts'
 

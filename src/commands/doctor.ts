@@ -1,4 +1,5 @@
-import { openStore, sweepDependencies } from '../app.ts'
+import { sweepDependencies } from '../app.ts'
+import { openStore } from '../drivers.ts'
 import { reconcile } from '../jobs/sweep.ts'
 import type { Job } from '../uploads/records.ts'
 import { type Command, table, UsageError, withRecords } from './command.ts'

@@ -1,7 +1,6 @@
-import { mkdir } from 'node:fs/promises'
 import { startGateway } from '../app.ts'
+import { migrateRecords } from '../drivers.ts'
 import { logger } from '../log.ts'
-import { migrateFile } from '../records/sqlite.ts'
 import { type Command, installation } from './command.ts'
 import { createKey } from './keys.ts'
 
@@ -36,9 +35,7 @@ export const serveCommands: readonly Command[] = [
     usage: 'migrate',
     help: 'brings the database to this version; the start does it too',
     async run() {
-      const config = await installation()
-      await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
-      const { from, to } = migrateFile(config.database.path)
+      const { from, to } = await migrateRecords(await installation())
       return {
         json: { from, to },
         text: from === to ? `The database has version ${to}.` : `The database went from version ${from} to ${to}.`,

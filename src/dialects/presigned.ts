@@ -2,31 +2,30 @@ import { z } from 'zod'
 import { UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import { bodyOf, readJson, validate } from '../http/request.ts'
-import { isMimeType } from '../uploads/names.ts'
-import { nameFault } from '../uploads/policy.ts'
 import { uploadUrlPath } from '../uploads/upload-url.ts'
 import {
-  type Checksum,
   type NewUpload,
   type Upload,
   type UploadContextRef,
   type UploadState,
   uploadStates,
 } from '../uploads/upload.ts'
-import { type Dialect, type DialectDependencies, downloadUrl, isContentType, param } from './dialect.ts'
+import { type Dialect, type DialectDependencies, downloadUrl, param } from './dialect.ts'
+import {
+  confirmSchema,
+  type ContextFields,
+  createSchema,
+  listSchema,
+  type UploadView,
+  usageSchema,
+} from './presigned-schemas.ts'
 
-/** Bytes of `metadata` as JSON. */
-const maxMetadataBytes = 4_096
-const maxContextLength = 255 // characters
-const maxMimeLength = 255 // characters
-const defaultPage = 50
-const maxPage = 100
 /** Days that the usage summary covers, by the name of its range. */
 const usageRanges = { '7d': 7, '30d': 30, '90d': 90 } as const
 const dayMs = 86_400_000
 
 /** This dialect's word for each state. */
-const statusWords: Readonly<Record<UploadState, string>> = {
+const statusWords: Readonly<Record<UploadState, UploadView['status']>> = {
   pending: 'pending',
   receiving: 'pending',
   processing: 'processing',
@@ -36,74 +35,8 @@ const statusWords: Readonly<Record<UploadState, string>> = {
 }
 const statesOf = (status: string): UploadState[] => uploadStates.filter((state) => statusWords[state] === status)
 
-const filename = z.string().superRefine((name, ctx) => {
-  const fault = nameFault(name)
-  if (fault !== undefined) ctx.addIssue({ code: 'custom', message: fault })
-})
-
-/** `sha256:` or `md5:` and the base64 of exactly that digest. */
-const checksum = z.string().transform((text, ctx): Checksum => {
-  const [, algorithm, digest = ''] = /^(sha256|md5):([A-Za-z0-9+/]+={0,2})$/.exec(text) ?? []
-  const length = algorithm === 'md5' ? 16 : 32
-  const bytes = Buffer.from(digest, 'base64')
-  if (bytes.length === length && bytes.toString('base64') === digest)
-    return { algorithm: algorithm === 'md5' ? 'md5' : 'sha256', digest }
-  ctx.addIssue({ code: 'custom', message: 'A checksum is "sha256:" or "md5:" and the base64 of the digest.' })
-  return z.NEVER
-})
-
-const contextFields = {
-  context_type: z.string().min(1).max(maxContextLength).nullish(),
-  context_id: z.string().min(1).max(maxContextLength).nullish(),
-}
-type ContextFields = { context_type?: string | null | undefined; context_id?: string | null | undefined }
-const together = (body: ContextFields): boolean => (body.context_type == null) === (body.context_id == null)
-const togetherFault = {
-  message: 'context_type and context_id go together.',
-  path: ['context_id'],
-  // Whatever is wrong elsewhere: every fault is told at once.
-  when: ({ value }: { value: unknown }) => typeof value === 'object' && value !== null,
-}
 const contextOf = ({ context_type: type, context_id: id }: ContextFields): UploadContextRef | null =>
   type == null || id == null ? null : { type, id }
-
-const metadata = z
-  .record(z.string(), z.string())
-  .refine(
-    (value) => Buffer.byteLength(JSON.stringify(value)) <= maxMetadataBytes,
-    `metadata has more than ${maxMetadataBytes} bytes.`,
-  )
-
-const createSchema = (categories: readonly string[]) =>
-  z
-    .object({
-      filename,
-      category: z.enum(categories),
-      content_type: z.string().max(maxMimeLength).refine(isContentType, 'This is not a media type.').nullish(),
-      size_bytes: z.int().min(0).nullish(),
-      checksum: checksum.nullish(),
-      ...contextFields,
-      metadata: metadata.nullish(),
-    })
-    .refine(together, togetherFault)
-
-const confirmSchema = z.object(contextFields).refine(together, togetherFault)
-
-const listSchema = z.object({
-  status: z.enum(['pending', 'processing', 'confirmed', 'rejected', 'expired']).optional(),
-  category: z.string().max(64).optional(),
-  project_id: z.string().max(64).optional(),
-  content_type: z
-    .string()
-    .max(maxMimeLength)
-    .refine((type) => isMimeType(type.replace(/\/\*$/, '/any')), 'This is not a media type, nor one like image/*.')
-    .optional(),
-  created_after: z.iso.datetime({ offset: true }).optional(),
-  limit: z.coerce.number().int().min(1).max(maxPage).default(defaultPage),
-  cursor: z.uuid().optional(),
-})
-
-const usageSchema = z.object({ range: z.enum(['7d', '30d', '90d']).default('30d') })
 
 const time = (ms: number): string => new Date(ms).toISOString()
 const meta = (ctx: Ctx) => ({ request_id: ctx.state.requestId, timestamp: time(Date.now()) })
@@ -228,7 +161,7 @@ export const presigned: Dialect = (routes, deps) => {
   })
 }
 
-function uploadView(ctx: Ctx, deps: DialectDependencies, upload: Upload) {
+function uploadView(ctx: Ctx, deps: DialectDependencies, upload: Upload): UploadView {
   const { properties } = upload
   return {
     id: upload.id,

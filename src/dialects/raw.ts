@@ -1,25 +1,14 @@
-import { z } from 'zod'
 import { notFound, UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import { bodyOf, readJson, validate } from '../http/request.ts'
 import { kindOf } from '../uploads/names.ts'
 import { cleanName, codePoints } from '../uploads/policy.ts'
-import { isUuid } from '../uploads/principal.ts'
 import type { NewUpload, Upload, UploadState } from '../uploads/upload.ts'
 import { type Dialect, downloadUrl, isContentType, param } from './dialect.ts'
-
-const maxNameLength = 512 // characters
-const defaultPage = 80
-const maxPage = 100
+import { bindSchema, createHeaders, maxNameLength, pageSchema, projectParameters } from './raw-api.ts'
 
 /** An asset is a file that came whole. */
 const assetStates: readonly UploadState[] = ['processing', 'ready']
-
-const pageSchema = z.object({
-  pageSize: z.coerce.number().int().min(1).max(maxPage).default(defaultPage),
-  pageCursor: z.uuid().optional(),
-})
-const bindSchema = z.object({ assetId: z.uuid() })
 
 /** One request, one asset. */
 export const raw: Dialect = (routes, { service, catalog, authenticate, once }) => {
@@ -39,9 +28,9 @@ export const raw: Dialect = (routes, { service, catalog, authenticate, once }) =
 
   routes.post('/v1/uploads', async (ctx) => {
     const principal = await authenticate(ctx)
-    const filename = nameOf(ctx)
-    const project = ctx.get('x-project-id')
-    if (project !== '') checkProjectId(project)
+    const headers = { 'x-file-name': ctx.get('x-file-name'), 'x-project-id': ctx.get('x-project-id') || undefined }
+    const { 'x-file-name': name, 'x-project-id': projectId } = validate(createHeaders, headers, 'header')
+    const filename = decodedName(name)
     const encoding = ctx.get('content-encoding').toLowerCase()
     if (encoding !== '' && encoding !== 'identity')
       throw new UploadError('unsupported_media_type', 'The body must be the file itself, not compressed on the way.')
@@ -52,7 +41,7 @@ export const raw: Dialect = (routes, { service, catalog, authenticate, once }) =
       dialect: 'raw',
       filename,
       category: null,
-      projectId: project === '' ? null : project.toLowerCase(),
+      projectId: projectId ?? null,
       declaredType: isContentType(declared) ? declared : null,
       declaredSize: body.length,
       declaredChecksum: null,
@@ -86,7 +75,7 @@ export const raw: Dialect = (routes, { service, catalog, authenticate, once }) =
 
   routes.get('/v1/projects/:project/assets', async (ctx) => {
     const principal = await authenticate(ctx)
-    const projectId = checkProjectId(param(ctx, 'project'))
+    const projectId = projectOf(ctx)
     const { pageSize, pageCursor } = validate(pageSchema, { ...ctx.query }, 'query')
     const before = pageCursor === undefined ? {} : { before: pageCursor }
     const page = await catalog.list(principal, { projectId, states: assetStates, limit: pageSize, ...before })
@@ -95,14 +84,14 @@ export const raw: Dialect = (routes, { service, catalog, authenticate, once }) =
 
   routes.post('/v1/projects/:project/assets', async (ctx) => {
     const principal = await authenticate(ctx)
-    const projectId = checkProjectId(param(ctx, 'project'))
+    const projectId = projectOf(ctx)
     const { assetId } = await readJson(ctx, bindSchema)
     ctx.body = { data: view(ctx, await catalog.bind(principal, projectId, assetId, assetStates)), meta: {} }
   })
 
   routes.delete('/v1/projects/:project/assets/:id', async (ctx) => {
     const principal = await authenticate(ctx)
-    await catalog.unbind(principal, checkProjectId(param(ctx, 'project')), param(ctx, 'id'))
+    await catalog.unbind(principal, projectOf(ctx), param(ctx, 'id'))
     ctx.status = 204
   })
 }
@@ -112,16 +101,11 @@ function asset(upload: Upload): Upload {
   return upload
 }
 
-function checkProjectId(project: string): string {
-  if (!isUuid(project)) throw new UploadError('validation_failed', 'A project id is a UUID here.')
-  return project.toLowerCase()
-}
+const projectOf = (ctx: Ctx): string =>
+  validate(projectParameters, { projectId: param(ctx, 'project') }, 'path').projectId
 
 /** The name from `x-file-name`: UTF-8, as it is or percent-encoded. */
-function nameOf(ctx: Ctx): string {
-  const header = ctx.get('x-file-name')
-  if (header.trim() === '')
-    throw new UploadError('validation_failed', 'The header x-file-name is required: the name of the file.')
+function decodedName(header: string): string {
   const name = percentDecoded(utf8(header))
   if (codePoints(name) > maxNameLength)
     throw new UploadError('validation_failed', `The name in x-file-name has more than ${maxNameLength} characters.`)

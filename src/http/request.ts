@@ -6,7 +6,7 @@ import { UploadError, type ValidationFault } from '../errors.ts'
 import type { Body } from '../uploads/ingest.ts'
 
 /** Bytes of a JSON body at most. */
-const maxJsonBytes = 64 * 1024
+export const maxJsonBytes = 64 * 1024
 /** Milliseconds in which a JSON body must have come. */
 const jsonTimeoutMs = 30_000
 

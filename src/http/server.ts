@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import cors from '@koa/cors'
 import { Router } from '@koa/router'
 import Koa from 'koa'
@@ -9,7 +10,7 @@ import { answerClientError, answerErrors } from './answer-errors.ts'
 import type { Ctx, RequestState, Routes } from './context.ts'
 import type { Origin } from './origin.ts'
 
-const maxHeaderBytes = 16 * 1024
+export const maxHeaderBytes = 16 * 1024
 /** Milliseconds in which a request's headers must have come. */
 const headersTimeoutMs = 30_000
 /** Milliseconds for which an idle connection is kept. */
@@ -20,17 +21,31 @@ const idleCheckMs = 50
 /** Seconds for which a browser may remember the answer to a preflight. */
 const preflightSeconds = 86_400
 
+export interface Measure {
+  requests(ctx: Ctx, next: Koa.Next): Promise<void>
+  connection(socket: Socket): void
+}
+
 export interface HttpServerOptions {
   readonly host: string
   readonly port: number
   readonly corsOrigins: readonly string[]
   readonly origin: (req: IncomingMessage) => Origin
   readonly routes: (routes: Routes) => void
+  /** Sees every request, and every connection. */
+  readonly measure?: Measure | undefined
   readonly log: Logger
+}
+
+export interface Route {
+  readonly methods: readonly string[]
+  readonly path: string
 }
 
 export interface HttpServer {
   readonly url: string
+  /** What is served: methods, and the path as the router has it. */
+  readonly routes: readonly Route[]
   /** Accepts no more, and waits for the requests that run: at most so long. */
   stop(graceMs: number): Promise<void>
 }
@@ -42,6 +57,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const app = new Koa<RequestState>()
   const router = new Router<RequestState>()
   options.routes(router)
+  const { measure } = options
+  if (measure) app.use((ctx: Ctx, next) => measure.requests(ctx, next))
   app.use(identify(options, () => stopping))
   app.use(answerErrors(log))
   app.use(allowOrigins(options.corsOrigins))
@@ -59,6 +76,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   })
   server.requestTimeout = 0 // uploads may take long: their own time limit looks at silence
   server.maxConnections = maxConnections
+  if (measure) server.on('connection', (socket) => measure.connection(socket))
   const running = new Set<Promise<void>>()
   const open = new Set<ServerResponse>()
   const listener = (req: IncomingMessage, res: ServerResponse) => {
@@ -79,6 +97,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
 
   return {
     url: urlOf(server, options.host),
+    routes: router.stack.map(({ methods, path }) => ({ methods, path: String(path) })),
     async stop(graceMs) {
       stopping = true
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
@@ -124,8 +143,9 @@ function answerUnrouted(ctx: Ctx): void {
   ctx.status = 204
 }
 
-/** Paths that answer with a file or with nothing. */
-const noJsonPaths = /^\/(presigned\/|api\/v1\/uploads\/[^/]+\/download\/?$)/
+/** Paths that answer with something else than JSON, or with JSON to whoever asks. */
+const noJsonPaths =
+  /^\/(presigned\/|api\/v1\/uploads\/[^/]+\/download\/?$|docs(\/|$)|(openapi\.json|llms\.txt|metrics)\/?$)/
 
 async function mustAcceptJson(ctx: Koa.Context, next: Koa.Next): Promise<void> {
   if (!noJsonPaths.test(ctx.path) && !ctx.accepts('application/json', 'application/problem+json'))
@@ -155,7 +175,7 @@ function allowOrigins(origins: readonly string[]): Koa.Middleware {
   })
 }
 
-function listen(server: Server, host: string, port: number): Promise<void> {
+export function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, () => {
@@ -165,7 +185,7 @@ function listen(server: Server, host: string, port: number): Promise<void> {
   })
 }
 
-function urlOf(server: Server, host: string): string {
+export function urlOf(server: Server, host: string): string {
   const address = server.address()
   const port = typeof address === 'object' ? address?.port : undefined
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`

@@ -8,6 +8,8 @@ import { insertJob } from './upload-queries.ts'
 
 /** Characters of a failure's message that are kept. */
 const errorLength = 500
+/** Jobs that are counted; a queue that is longer is long enough to know. */
+const countedJobs = 100_000
 
 /** The outbox, and what the sweep looks for. */
 export function jobOperations(db: Kysely<Schema>, now: () => number) {
@@ -33,6 +35,11 @@ export function jobOperations(db: Kysely<Schema>, now: () => number) {
     *jobs(): Operation<{ waiting: number; failed: readonly Job[] }> {
       const waiting = yield* first(texts.waiting, {})
       return { waiting: waiting?.jobs ?? 0, failed: (yield* rows(texts.givenUp, {})).map(toJob) }
+    },
+    *queueDepth(): Operation<{ waiting: number; failed: number }> {
+      const waiting = yield* first(texts.countWaiting, { limit: countedJobs })
+      const failed = yield* first(texts.countFailed, { limit: countedJobs })
+      return { waiting: waiting?.jobs ?? 0, failed: failed?.jobs ?? 0 }
     },
     *retryJobs(job: number | 'all'): Operation<number> {
       const values = { due: now(), number: job === 'all' ? -1 : job }
@@ -67,6 +74,10 @@ export function jobOperations(db: Kysely<Schema>, now: () => number) {
 }
 
 function jobQueries(db: Kysely<Schema>) {
+  const counted = (limit: number, failed: 'is' | 'is not') =>
+    db
+      .selectFrom(db.selectFrom('job').select('number').where('failed_at', failed, null).limit(limit).as('some'))
+      .select((eb) => eb.fn.countAll<number>().as('jobs'))
   return {
     claim: query<{ now: number; limit: number; lease: number }>()((p) =>
       db
@@ -99,6 +110,8 @@ function jobQueries(db: Kysely<Schema>) {
         .select((eb) => eb.fn.countAll<number>().as('jobs'))
         .where('failed_at', 'is', null),
     ),
+    countWaiting: query<{ limit: number }>()((p) => counted(p.limit, 'is')),
+    countFailed: query<{ limit: number }>()((p) => counted(p.limit, 'is not')),
     givenUp: query<object>()(() =>
       db.selectFrom('job').selectAll().where('failed_at', 'is not', null).orderBy('number'),
     ),

@@ -98,6 +98,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     done: (job, next) => submit(() => jobs.done(job, next)),
     failed: (job, error, due) => submit(() => jobs.failed(job, error, due)),
     jobs: () => read(() => jobs.jobs()),
+    queueDepth: () => read(() => jobs.queueDepth()),
     retryJobs: (job) => submit(() => jobs.retryJobs(job)),
 
     overdue: (limit) => read(() => jobs.overdue(limit)),

@@ -47,17 +47,12 @@ export interface S3StoreOptions extends Omit<S3Address, 'region' | 'forcePathSty
   readonly largestCopy?: number
 }
 
-export interface S3Store extends ObjectStore {
-  readonly memory: { readonly used: number; readonly total: number }
-  close(): void
-}
-
 /**
  * Stores objects in a bucket of any S3 server. What arrives is held in memory until a part is full, and never on disk.
  *
  * @throws {UploadError} `storage_failed`, with `retryAfter` when the server is away, busy or too slow.
  */
-export function s3Store(options: S3StoreOptions): S3Store {
+export function s3Store(options: S3StoreOptions): ObjectStore {
   const { bucket, prefix, endpoint } = options
   const profile = profiles[options.profile]
   const address = {
@@ -117,7 +112,7 @@ export function s3Store(options: S3StoreOptions): S3Store {
 
   return {
     name: 's3',
-    memory,
+    heldBytes: () => memory.used,
     settledMs,
     direct: directAccess({
       client,

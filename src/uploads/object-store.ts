@@ -147,6 +147,8 @@ export interface ObjectStore {
   recover(): Promise<void>
   /** Whether bytes can be stored now. @throws {UploadError} `storage_failed` with the reason. */
   check(): Promise<void>
+  /** Bytes of objects on their way that are held in memory now, where that is the store's to decide. */
+  heldBytes?(): number
   /** Gives back connections, where there are any. */
   close?(): void
 }

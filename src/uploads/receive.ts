@@ -44,6 +44,8 @@ export interface Intake {
 export interface GatherBudget {
   /** Bytes that one gather may have now. */
   gatherBytes(): number
+  /** Bytes that the gathers of all open bodies may have together now. */
+  heldBytes(): number
   open(): void
   close(): void
 }
@@ -60,8 +62,11 @@ export interface IntakeOptions {
 
 export function gatherBudget(bytes: number): GatherBudget {
   let bodies = 0
+  const gatherBytes = (): number =>
+    Math.min(largestGather, Math.max(smallestGather, bytes / (gathersOfBody * Math.max(1, bodies))))
   return {
-    gatherBytes: () => Math.min(largestGather, Math.max(smallestGather, bytes / (gathersOfBody * Math.max(1, bodies)))),
+    gatherBytes,
+    heldBytes: () => bodies * gathersOfBody * gatherBytes(),
     open: () => void bodies++,
     close: () => void bodies--,
   }
@@ -107,7 +112,8 @@ interface Waiting {
   resolve(): void
 }
 
-const processBudget = gatherBudget(allGathers)
+/** What the bodies of this process share. */
+export const processBudget = gatherBudget(allGathers)
 
 /** Begins to receive a body at once, as far as one gather goes. Somebody must call `drain` or `stop` then. */
 export function intake(body: Readable, options: IntakeOptions): Intake {

@@ -247,6 +247,8 @@ export interface Records {
   failed(job: number, error: string, due: number | null): Promise<void>
   /** Jobs that were given up, and how many wait. */
   jobs(): Promise<{ readonly waiting: number; readonly failed: readonly Job[] }>
+  /** The same in numbers, each counted up to 100 000. */
+  queueDepth(): Promise<{ readonly waiting: number; readonly failed: number }>
   /** Makes given-up jobs due again; returns how many. */
   retryJobs(job: number | 'all'): Promise<number>
 

@@ -48,6 +48,15 @@ export function jobsContract(open: Open): void {
       expect(keysOf(await at.records.claim(10, 1_000))).toEqual(new Set(keys))
     })
 
+    it('are counted: those that wait, claimed or not, and those that were given up', async () => {
+      expect(await at.records.queueDepth()).toEqual({ waiting: 0, failed: 0 })
+      for (let i = 0; i < 5; i++) await addJob()
+      const [first, second] = await at.records.claim(3, 1_000)
+      await at.records.failed(first?.number ?? 0, 'x', null)
+      await at.records.failed(second?.number ?? 0, 'x', noon + 1)
+      expect(await at.records.queueDepth()).toEqual({ waiting: 4, failed: 1 })
+    })
+
     it('that are due the longest come first', async () => {
       const keys: string[] = []
       for (let i = 0; i < 6; i++) {

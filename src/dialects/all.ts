@@ -1,0 +1,24 @@
+import type { ApiPart } from '../http/api.ts'
+import type { Guide } from '../http/documentation.ts'
+import type { Dialect } from './dialect.ts'
+import { downloads } from './downloads.ts'
+import { downloadsApi } from './downloads-api.ts'
+import { presigned } from './presigned.ts'
+import { presignedApi, presignedGuide } from './presigned-api.ts'
+import { raw } from './raw.ts'
+import { rawApi, rawGuide } from './raw-api.ts'
+
+interface WayIn {
+  readonly routes: Dialect
+  /** Its part of the OpenAPI document. */
+  readonly api: ApiPart
+  /** Its part of `/llms.txt`. */
+  readonly guide?: Guide
+}
+
+/** Everything that clients call, in the order in which the documentation shows it. */
+export const dialects: readonly WayIn[] = [
+  { routes: presigned, api: presignedApi, guide: presignedGuide },
+  { routes: raw, api: rawApi, guide: rawGuide },
+  { routes: downloads, api: downloadsApi },
+]

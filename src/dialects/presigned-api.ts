@@ -1,0 +1,185 @@
+import { z } from 'zod'
+import {
+  type ApiFacts,
+  anyKey,
+  fileBody,
+  fileRefusals,
+  idempotencyParameter,
+  idempotencyRefusals,
+  jsonAnswer,
+  jsonBodyRefusals,
+  nobody,
+  type Operation,
+  uploadIdParameter,
+} from '../http/api.ts'
+import type { Guide } from '../http/documentation.ts'
+import { uploadUrlPath } from '../uploads/upload-url.ts'
+import {
+  answer,
+  confirmSchema,
+  createdSchema,
+  createSchema,
+  listSchema,
+  nextCursor,
+  uploadSchema,
+  usageSchema,
+  usageSummarySchema,
+  whoamiSchema,
+} from './presigned-schemas.ts'
+
+const tag = 'Presigned'
+const one = { path: z.object({ upload_id: uploadIdParameter }) }
+const notAcceptable = ['not_acceptable'] as const
+const readOne = ['scope_missing', 'not_found', 'project_forbidden', ...notAcceptable] as const
+
+/** This API's part of the OpenAPI document. */
+export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
+  {
+    method: 'post',
+    path: '/api/v1/uploads',
+    id: 'createUpload',
+    tag,
+    summary: 'Create an upload',
+    description: `Answers with the URL that takes the bytes, good for ${facts.presignTtl} seconds. A file has at most ${facts.maxFileSize} bytes; a category may allow less. A declared size that does not fit into what the workspace's quota leaves is refused here already. Unknown fields are ignored. Scope: \`uploads:write\`.`,
+    security: anyKey,
+    params: { header: z.object({ 'Idempotency-Key': idempotencyParameter }) },
+    body: { required: true, content: { 'application/json': { schema: createSchema(facts.categories) } } },
+    answers: { 201: jsonAnswer('Created: PUT the bytes, then confirm.', answer(createdSchema)) },
+    refusals: [...jsonBodyRefusals, ...fileRefusals, ...idempotencyRefusals, 'scope_missing', ...notAcceptable],
+  },
+  {
+    method: 'put',
+    path: `${uploadUrlPath}/{upload_id}`,
+    id: 'putUploadBytes',
+    tag,
+    summary: 'Send the bytes',
+    description:
+      'The `upload_url` of the creation; with the `s3` driver that URL leads to the S3 server instead. Takes exactly the size, type and checksum that were declared. A PUT that fails keeps nothing and can be tried again; one that worked can be repeated until the confirm.',
+    security: nobody,
+    params: {
+      ...one,
+      query: z.object({
+        expires: z.string().meta({ description: 'As in the URL: seconds since 1970.' }),
+        signature: z.string().meta({ description: 'As in the URL.' }),
+      }),
+    },
+    body: fileBody,
+    answers: {
+      200: {
+        description: 'The bytes are kept until the confirm.',
+        headers: {
+          ETag: z
+            .string()
+            .regex(/^"[0-9a-f]{64}"$/)
+            .meta({ description: 'SHA-256 of the bytes.' }),
+        },
+      },
+    },
+    refusals: [
+      'signature_invalid',
+      'not_found',
+      'upload_expired',
+      'upload_state_conflict',
+      'unsupported_media_type',
+      'request_timeout',
+      'storage_failed',
+      ...fileRefusals,
+    ],
+  },
+  ...[
+    { path: '/api/v1/uploads/{upload_id}', id: 'confirmUpload' },
+    { path: '/api/v1/uploads/{upload_id}/confirm', id: 'confirmUploadAtItsOwnPath' },
+  ].map(({ path, id }): Operation => ({
+    method: 'post',
+    path,
+    id,
+    tag,
+    summary: 'Confirm an upload',
+    description:
+      'The bytes are checked and charged. Again: the same answer. `processing` where that takes longer than the installation lets a request wait; read the upload again then. Scope: `uploads:write`.',
+    security: anyKey,
+    params: one,
+    body: { content: { 'application/json': { schema: confirmSchema } } },
+    answers: { 200: jsonAnswer('The upload, `confirmed` or still `processing`.', answer(uploadSchema)) },
+    refusals: [
+      ...jsonBodyRefusals,
+      ...fileRefusals,
+      ...readOne,
+      'upload_not_received',
+      'upload_state_conflict',
+      'upload_expired',
+    ],
+  })),
+  {
+    method: 'get',
+    path: '/api/v1/uploads/{upload_id}',
+    id: 'getUpload',
+    tag,
+    summary: 'Read an upload',
+    description: 'Whichever way it came. Scope: `uploads:read`.',
+    security: anyKey,
+    params: one,
+    answers: { 200: jsonAnswer('The upload.', answer(uploadSchema)) },
+    refusals: readOne,
+  },
+  {
+    method: 'delete',
+    path: '/api/v1/uploads/{upload_id}',
+    id: 'deleteUpload',
+    tag,
+    summary: 'Delete an upload',
+    description:
+      'Its bytes are given back to the quota at once, the object goes after the answer; what still receives it is stopped. Scope: `uploads:write`.',
+    security: anyKey,
+    params: one,
+    answers: { 200: jsonAnswer('It is gone.', answer(z.strictObject({}))) },
+    refusals: [...readOne, 'asset_referenced'],
+  },
+  {
+    method: 'get',
+    path: '/api/v1/uploads',
+    id: 'listUploads',
+    tag,
+    summary: 'List uploads',
+    description: 'Newest first, stable while others come and go. Scope: `uploads:read`.',
+    security: anyKey,
+    params: { query: listSchema },
+    answers: { 200: jsonAnswer('A page.', answer(z.array(uploadSchema), { next_cursor: nextCursor })) },
+    refusals: ['validation_failed', 'scope_missing', 'project_forbidden', ...notAcceptable],
+  },
+  {
+    method: 'get',
+    path: '/api/v1/usage/summary',
+    id: 'getUsageSummary',
+    tag: 'Account',
+    summary: 'What the workspace uses',
+    description: 'Scope: `uploads:read`.',
+    security: anyKey,
+    params: { query: usageSchema },
+    answers: { 200: jsonAnswer('Bytes, counts and days.', answer(usageSummarySchema)) },
+    refusals: ['validation_failed', 'scope_missing', 'not_found', ...notAcceptable],
+  },
+  {
+    method: 'get',
+    path: '/api/v1/auth/whoami',
+    id: 'whoami',
+    tag: 'Account',
+    summary: 'Who is calling',
+    security: anyKey,
+    answers: { 200: jsonAnswer('The caller.', answer(whoamiSchema)) },
+    refusals: notAcceptable,
+  },
+]
+
+export const presignedGuide: Guide = (url) => `## Presigned: create, PUT, confirm
+
+Who sends the bytes needs no key. Create, PUT the file to \`data.upload_url\` with \`data.upload_headers\`, then confirm: only then is the upload \`confirmed\`.
+
+\`\`\`sh
+curl ${url}/api/v1/uploads -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" -d '{"filename":"film.mp4","category":"video"}'
+curl -T film.mp4 "$UPLOAD_URL"
+curl -X POST ${url}/api/v1/uploads/$ID/confirm -H "Authorization: Bearer $KEY"
+\`\`\`
+
+Read it with \`GET ${url}/api/v1/uploads/$ID\`, download it from \`data.download_url\`, delete it with \`DELETE\` at the same address.
+`

@@ -1,0 +1,186 @@
+import { z } from 'zod'
+import { timestamp, wholeBytes } from '../http/api.ts'
+import { isMimeType } from '../uploads/names.ts'
+import { maxFilenameLength, nameFault } from '../uploads/policy.ts'
+import type { Checksum } from '../uploads/upload.ts'
+import { isContentType } from './dialect.ts'
+
+/** Bytes of `metadata` as JSON. */
+const maxMetadataBytes = 4_096
+const maxContextLength = 255 // characters
+const maxMimeLength = 255 // characters
+const defaultPage = 50
+const maxPage = 100
+
+const filename = z
+  .string()
+  .superRefine((name, ctx) => {
+    const fault = nameFault(name)
+    if (fault !== undefined) ctx.addIssue({ code: 'custom', message: fault })
+  })
+  .meta({
+    description: `1 to ${maxFilenameLength} characters after trimming; no control characters, no \`/\` or \`\\\`.`,
+    examples: ['film.mp4'],
+  })
+
+/** `sha256:` or `md5:` and the base64 of exactly that digest. */
+const checksum = z
+  .string()
+  .regex(/^(sha256:[A-Za-z0-9+/]{43}=|md5:[A-Za-z0-9+/]{22}==)$/, {
+    error: 'A checksum is "sha256:" or "md5:" and the base64 of the digest.',
+  })
+  .transform((text, ctx): Checksum => {
+    const algorithm = text.startsWith('md5:') ? 'md5' : 'sha256'
+    const digest = text.slice(algorithm.length + 1)
+    if (Buffer.from(digest, 'base64').toString('base64') === digest) return { algorithm, digest }
+    ctx.addIssue({ code: 'custom', message: 'The digest is no base64 that an encoder would write.' })
+    return z.NEVER
+  })
+  .meta({ description: '`sha256:` or `md5:` and the base64 of the digest.' })
+
+const contextFields = {
+  context_type: z
+    .string()
+    .min(1)
+    .max(maxContextLength)
+    .nullish()
+    .meta({ description: 'What the file belongs to in your application. Goes together with `context_id`.' }),
+  context_id: z.string().min(1).max(maxContextLength).nullish(),
+}
+export type ContextFields = { context_type?: string | null | undefined; context_id?: string | null | undefined }
+const together = (body: ContextFields): boolean => (body.context_type == null) === (body.context_id == null)
+const togetherFault = {
+  message: 'context_type and context_id go together.',
+  path: ['context_id'],
+  // Whatever is wrong elsewhere: every fault is told at once.
+  when: ({ value }: { value: unknown }) => typeof value === 'object' && value !== null,
+}
+
+const metadata = z
+  .record(z.string(), z.string())
+  .refine(
+    (value) => Buffer.byteLength(JSON.stringify(value)) <= maxMetadataBytes,
+    `metadata has more than ${maxMetadataBytes} bytes.`,
+  )
+  .meta({ description: `Kept and given back as it is; ${maxMetadataBytes} bytes as JSON at most.` })
+
+export const createSchema = (categories: readonly string[]) =>
+  z
+    .object({
+      filename,
+      category: z.enum(categories),
+      content_type: z
+        .string()
+        .max(maxMimeLength)
+        .refine(isContentType, 'This is not a media type.')
+        .nullish()
+        .meta({ description: 'The PUT must carry the same. What the bytes are decides in the end.' }),
+      size_bytes: wholeBytes.nullish().meta({ description: 'The PUT takes exactly so many bytes.' }),
+      checksum: checksum.nullish(),
+      ...contextFields,
+      metadata: metadata.nullish(),
+    })
+    .refine(together, togetherFault)
+
+export const confirmSchema = z.object(contextFields).refine(together, togetherFault)
+
+const statusSchema = z.enum(['pending', 'processing', 'confirmed', 'rejected', 'expired'])
+
+export const listSchema = z.object({
+  status: statusSchema.optional(),
+  category: z.string().max(64).optional(),
+  project_id: z.string().max(64).optional(),
+  content_type: z
+    .string()
+    .max(maxMimeLength)
+    .refine((type) => isMimeType(type.replace(/\/\*$/, '/any')), 'This is not a media type, nor one like image/*.')
+    .optional()
+    .meta({ description: 'Exact, or such as `image/*`.' }),
+  created_after: z.iso
+    .datetime({ offset: true })
+    .optional()
+    .meta({ description: 'RFC 3339; only uploads created later.' }),
+  limit: z.coerce.number().int().min(1).max(maxPage).default(defaultPage),
+  cursor: z.uuid().optional().meta({ description: '`meta.next_cursor` of the page before.' }),
+})
+
+export const usageSchema = z.object({ range: z.enum(['7d', '30d', '90d']).default('30d') })
+
+const facts = { request_id: z.string(), timestamp }
+
+/** What every success of this API is wrapped in. */
+export const answer = (data: z.ZodType, more: Record<string, z.ZodType> = {}): z.ZodType =>
+  z.strictObject({ data, meta: z.strictObject({ ...facts, ...more }) })
+
+export const nextCursor = z
+  .uuid()
+  .nullable()
+  .meta({ description: '`null` at the end. A page may be short, even empty, and still have a next one.' })
+
+export const uploadSchema = z
+  .strictObject({
+    id: z.uuid(),
+    user_id: z.string(),
+    workspace_id: z.string(),
+    filename: z.string(),
+    category: z.string().nullable(),
+    content_type: z.string().meta({ description: 'A guess from the name until the bytes were looked at.' }),
+    format: z.string().nullable().meta({ description: 'Short name, such as `jpeg`.' }),
+    size_bytes: wholeBytes.nullable().meta({ description: 'As declared until the bytes are there.' }),
+    received_bytes: wholeBytes,
+    status: statusSchema,
+    download_url: z
+      .url()
+      .nullable()
+      .meta({ description: 'Signed; works without credentials until it expires. `null` until `confirmed`.' }),
+    context_type: z.string().nullable(),
+    context_id: z.string().nullable(),
+    metadata: z.record(z.string(), z.string()),
+    width: z.int().min(0).nullable().meta({ description: 'Pixels, as displayed.' }),
+    height: z.int().min(0).nullable(),
+    duration: z.number().min(0).nullable().meta({ description: 'Seconds.' }),
+    created_at: timestamp,
+    updated_at: timestamp,
+  })
+  .meta({ id: 'Upload', description: 'One file. What is not known yet is `null`.' })
+
+export type UploadView = z.infer<typeof uploadSchema>
+
+export const createdSchema = z.strictObject({
+  upload: uploadSchema,
+  upload_url: z.url().meta({ description: 'PUT the bytes here; no credentials are needed.' }),
+  upload_headers: z
+    .record(z.string(), z.string())
+    .meta({ description: 'The PUT must carry these, exactly. May be empty.' }),
+})
+
+export const usageSummarySchema = z
+  .strictObject({
+    range: z.enum(['7d', '30d', '90d']),
+    period: z.strictObject({ start: timestamp, end: timestamp }),
+    storage: z.strictObject({
+      used_bytes: wholeBytes,
+      reserved_bytes: wholeBytes.meta({ description: 'What unfinished uploads hold.' }),
+      quota_bytes: wholeBytes.nullable().meta({ description: '`null`: no limit.' }),
+      percent: z.number().min(0).nullable().meta({ description: 'Of the quota, to hundredths.' }),
+    }),
+    uploads: z.strictObject({
+      total: z.int().min(0),
+      pending: z.int().min(0),
+      processing: z.int().min(0),
+      confirmed: z.int().min(0),
+      rejected: z.int().min(0),
+      expired: z.int().min(0),
+    }),
+    daily: z
+      .array(z.strictObject({ date: z.iso.date(), uploads: z.int().min(0), bytes: wholeBytes }))
+      .meta({ description: 'Days, in UTC, on which uploads were finished.' }),
+  })
+  .meta({ id: 'UsageSummary' })
+
+export const whoamiSchema = z.strictObject({
+  user_id: z.string(),
+  workspace_id: z.string(),
+  scopes: z.array(z.enum(['uploads:read', 'uploads:write'])),
+  key_name: z.string().nullable(),
+})

@@ -1,0 +1,166 @@
+import { z } from 'zod'
+import {
+  type ApiFacts,
+  anyKey,
+  fileBody,
+  fileRefusals,
+  idempotencyParameter,
+  idempotencyRefusals,
+  jsonAnswer,
+  jsonBodyRefusals,
+  type Operation,
+  uploadIdParameter,
+  wholeBytes,
+} from '../http/api.ts'
+import type { Guide } from '../http/documentation.ts'
+
+export const maxNameLength = 512 // characters
+const defaultPage = 80
+const maxPage = 100
+
+const projectId = z.guid('A project id is a UUID here.').toLowerCase()
+
+export const createHeaders = z.object({
+  'x-file-name': z
+    .string()
+    .regex(/\S/, 'The header is required: the name of the file.')
+    .meta({
+      description: `The name of the file, 1 to ${maxNameLength} characters; UTF-8, as it is or percent-encoded. Its last path segment is kept, without control characters.`,
+      examples: ['photo.jpg'],
+    }),
+  'x-project-id': projectId.optional().meta({ description: 'The project that the asset is bound to.' }),
+})
+export const projectParameters = z.object({ projectId })
+export const pageSchema = z.object({
+  pageSize: z.coerce.number().int().min(1).max(maxPage).default(defaultPage),
+  pageCursor: z.uuid().optional().meta({ description: '`meta.nextPageCursor` of the page before.' }),
+})
+export const bindSchema = z.object({ assetId: z.uuid() })
+
+const assetSchema = z
+  .strictObject({
+    assetId: z.uuid(),
+    type: z.enum(['image', 'video', 'audio', 'document', 'archive', 'text', 'other']),
+    source: z.literal('upload'),
+    filename: z.string(),
+    mimetype: z.string().meta({ description: 'What the bytes are.' }),
+    size: wholeBytes,
+    fileUrl: z.url().meta({ description: 'Signed; works without credentials until it expires.' }),
+    fileKey: z.string().meta({ description: 'Where the store has it; nothing that a client sent is part of it.' }),
+    width: z.int().min(0).nullable().meta({ description: 'Pixels, as displayed.' }),
+    height: z.int().min(0).nullable(),
+    duration: z.number().min(0).nullable().meta({ description: 'Seconds.' }),
+  })
+  .meta({ id: 'Asset', description: 'One file that came whole.' })
+
+const answer = (data: z.ZodType, meta: Record<string, z.ZodType> = {}): z.ZodType =>
+  z.strictObject({ data, meta: z.strictObject(meta) })
+const nextPageCursor = z
+  .uuid()
+  .nullable()
+  .meta({ description: '`null` at the end. A page may be short, even empty, and still have a next one.' })
+
+const tag = 'Raw'
+const common = ['scope_missing', 'project_forbidden', 'not_acceptable'] as const
+const oneAsset = { assetId: uploadIdParameter }
+const gone = { 204: { description: 'Done. There is no body.' } }
+
+/** This API's part of the OpenAPI document. */
+export const rawApi = ({ maxFileSize }: ApiFacts): readonly Operation[] => [
+  {
+    method: 'post',
+    path: '/v1/uploads',
+    id: 'createAsset',
+    tag,
+    summary: 'Upload a file in one request',
+    description: `The body is the file, of 1 to ${maxFileSize} bytes, with a Content-Length or chunked, uncompressed; its Content-Type is a hint. Send \`Expect: 100-continue\` to learn of a refusal before the bytes are sent. Scope: \`uploads:write\`.`,
+    security: anyKey,
+    params: { header: createHeaders.extend({ 'Idempotency-Key': idempotencyParameter }) },
+    body: fileBody,
+    answers: {
+      201: jsonAnswer('The asset.', answer(assetSchema), {
+        Location: z.string().meta({ description: 'Path of the asset.' }),
+      }),
+    },
+    refusals: [
+      ...common,
+      ...fileRefusals,
+      ...idempotencyRefusals,
+      'empty_body',
+      'unsupported_media_type',
+      'request_timeout',
+      'upload_state_conflict',
+      'not_found',
+    ],
+  },
+  {
+    method: 'get',
+    path: '/v1/assets/{assetId}',
+    id: 'getAsset',
+    tag,
+    summary: 'Read an asset',
+    description: 'Scope: `uploads:read`.',
+    security: anyKey,
+    params: { path: z.object(oneAsset) },
+    answers: { 200: jsonAnswer('The asset.', answer(assetSchema)) },
+    refusals: [...common, 'not_found'],
+  },
+  {
+    method: 'delete',
+    path: '/v1/assets/{assetId}',
+    id: 'deleteAsset',
+    tag,
+    summary: 'Delete an asset',
+    description: 'Not while a project holds it. Scope: `uploads:write`.',
+    security: anyKey,
+    params: { path: z.object(oneAsset) },
+    answers: gone,
+    refusals: [...common, 'not_found', 'asset_referenced'],
+  },
+  {
+    method: 'get',
+    path: '/v1/projects/{projectId}/assets',
+    id: 'listProjectAssets',
+    tag,
+    summary: 'List the assets of a project',
+    description: 'Newest first. Scope: `uploads:read`.',
+    security: anyKey,
+    params: { path: projectParameters, query: pageSchema },
+    answers: { 200: jsonAnswer('A page.', answer(z.array(assetSchema), { nextPageCursor })) },
+    refusals: [...common, 'validation_failed'],
+  },
+  {
+    method: 'post',
+    path: '/v1/projects/{projectId}/assets',
+    id: 'addProjectAsset',
+    tag,
+    summary: 'Bind an asset to a project',
+    description: 'Again changes nothing. Scope: `uploads:write`.',
+    security: anyKey,
+    params: { path: projectParameters },
+    body: { required: true, content: { 'application/json': { schema: bindSchema } } },
+    answers: { 200: jsonAnswer('The asset.', answer(assetSchema)) },
+    refusals: [...common, ...jsonBodyRefusals, 'not_found'],
+  },
+  {
+    method: 'delete',
+    path: '/v1/projects/{projectId}/assets/{assetId}',
+    id: 'removeProjectAsset',
+    tag,
+    summary: 'Unbind an asset from a project',
+    description: 'The asset itself stays. Scope: `uploads:write`.',
+    security: anyKey,
+    params: { path: projectParameters.extend(oneAsset) },
+    answers: gone,
+    refusals: [...common, 'validation_failed', 'not_found'],
+  },
+]
+
+export const rawGuide: Guide = (url) => `## Raw: one request, one asset
+
+The body is the file. The answer has its id, type, size, dimensions and a signed URL.
+
+\`\`\`sh
+curl ${url}/v1/uploads -H "Authorization: Bearer $KEY" -H "x-file-name: photo.jpg" --data-binary @photo.jpg
+\`\`\`
+`

@@ -1,0 +1,49 @@
+import { mkdir } from 'node:fs/promises'
+import { ConfigError } from '../config/error.ts'
+import type { Config } from '../config/load.ts'
+import type { Migrated } from './records/migrate.ts'
+import { migrateFile, sqliteRecords } from './records/sqlite.ts'
+import { diskStore } from './stores/disk.ts'
+import { largestPartSize } from './stores/s3/part-sizes.ts'
+import { profileOf, profiles, regionOf } from './stores/s3/profiles.ts'
+import type { ObjectStore } from './uploads/object-store.ts'
+import type { Records } from './uploads/records.ts'
+
+// The drivers that the configuration names: here and nowhere else.
+
+export async function openRecords(config: Config): Promise<Records> {
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+  return sqliteRecords({ path: config.database.path, defaultQuota: config.limits.workspaceQuota })
+}
+
+/** Brings the database to this version of the program. */
+export async function migrateRecords(config: Config): Promise<Migrated> {
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+  return migrateFile(config.database.path)
+}
+
+export async function openStore(config: Config, records: Records): Promise<ObjectStore> {
+  if (config.storage.driver === 'disk') return diskStore({ directory: config.storage.directory })
+  const { s3, limits } = config
+  const profile = s3.profile ?? profileOf(s3.endpoint)
+  const least = largestPartSize(limits.maxFileSize, profiles[profile].equalParts)
+  if (s3.memory < least)
+    throw new ConfigError(
+      `s3.memory is ${s3.memory} bytes; files of limits.maxFileSize need parts of ${least}: raise the one or lower the other.`,
+    )
+  const { s3Store } = await import('./stores/s3.ts') // only when it is needed: the SDK takes a while to load
+  return s3Store({
+    bucket: s3.bucket ?? '',
+    prefix: `${await records.installation()}/`,
+    profile,
+    endpoint: s3.endpoint,
+    publicEndpoint: s3.publicEndpoint,
+    region: s3.region ?? regionOf(s3.endpoint),
+    forcePathStyle: s3.forcePathStyle,
+    ...(s3.accessKeyId !== undefined && s3.secretAccessKey !== undefined
+      ? { credentials: { accessKeyId: s3.accessKeyId, secretAccessKey: s3.secretAccessKey } }
+      : {}),
+    memoryBytes: s3.memory,
+    largestObject: limits.maxFileSize,
+  })
+}

@@ -1,0 +1,114 @@
+import { z } from 'zod'
+import type { ZodOpenApiResponseObject } from 'zod-openapi'
+import { type ErrorCode, errorTitles, UploadError } from '../errors.ts'
+import { errorAnswer, shapeOf } from './problem.ts'
+
+type Shape = ReturnType<typeof shapeOf>
+
+/** Operations that fail alike share one response. */
+const shared = new Map<string, ZodOpenApiResponseObject>()
+
+/** The error answers of an operation that can fail with these codes: shape, media type and statuses as `errorAnswer` gives them. */
+export function errorResponses(
+  path: string,
+  method: string,
+  codes: readonly ErrorCode[],
+  requestId: z.ZodType,
+): Record<string, ZodOpenApiResponseObject> {
+  const asked = { path, method: method.toUpperCase(), contentType: '' }
+  const shape = shapeOf(asked)
+  const groups = new Map<number, { readonly codes: Set<ErrorCode>; readonly media: string }>()
+  for (const code of new Set(codes))
+    // Some codes have another status when trying again helps.
+    for (const options of [{}, { retryAfter: 1 }]) {
+      const { status, headers } = errorAnswer(new UploadError(code, '', options), asked)
+      const media = headers['Content-Type']?.split(';')[0] ?? 'application/json'
+      const group = groups.get(status) ?? { codes: new Set(), media }
+      group.codes.add(code)
+      groups.set(status, group)
+    }
+  const responses: Record<string, ZodOpenApiResponseObject> = {}
+  for (const [status, group] of groups) {
+    const sorted = [...group.codes].toSorted()
+    const id = [shape, group.media.replace('application/', '').replace('+', '-'), status, ...sorted].join('.')
+    const response = shared.get(id) ?? { id, ...errorResponse(shape, group.media, status, sorted, requestId) }
+    shared.set(id, response)
+    responses[status] = response
+  }
+  return responses
+}
+
+function errorResponse(
+  shape: Shape,
+  media: string,
+  status: number,
+  codes: readonly ErrorCode[],
+  requestId: z.ZodType,
+): ZodOpenApiResponseObject {
+  const word = (code: ErrorCode): string => (shape === 'problem' ? code.toUpperCase() : code)
+  return {
+    description: codes.map((code) => `\`${word(code)}\`: ${errorTitles[code]}.`).join(' '),
+    headers: z.object({ 'X-Request-Id': requestId, ...headersOf(status) }),
+    content: { [media]: { schema: shape === 'problem' ? problem(status, codes) : detail(status, codes) } },
+  }
+}
+
+function headersOf(status: number): Record<string, z.ZodType> {
+  if (status === 401) return { 'WWW-Authenticate': z.string() }
+  const seconds = z
+    .string()
+    .regex(/^\d+$/)
+    .optional()
+    .meta({ description: 'Seconds after which trying again makes sense.' })
+  return status === 409 || status === 429 || status === 503 ? { 'Retry-After': seconds } : {}
+}
+
+const titlesOf = (codes: readonly ErrorCode[]) => z.enum(codes.map((code) => errorTitles[code]))
+const sentence = z.string().min(1).meta({ description: 'For people; may be reworded at any time.' })
+
+function detail(status: number, codes: readonly ErrorCode[]): z.ZodType {
+  const one = withFacts({ detail: sentence, error: titlesOf(codes), error_code: z.enum(codes) }, codes)
+  return status === 422 && codes.includes('validation_failed') ? z.union([faultList, one]) : one
+}
+
+function problem(status: number, codes: readonly ErrorCode[]): z.ZodType {
+  const type = z
+    .string()
+    .regex(/^[A-Z_]+$/)
+    .meta({ description: 'The class of the status.' })
+  const errorCode = z.enum(codes.map((code) => code.toUpperCase()))
+  const members = { type, title: titlesOf(codes), status: z.literal(status), detail: sentence, errorCode }
+  return withFacts(members, codes)
+}
+
+const faultList = z
+  .strictObject({
+    detail: z
+      .array(
+        z.strictObject({
+          loc: z
+            .array(z.union([z.string(), z.int()]))
+            .min(1)
+            .meta({ examples: [['body', 'filename']] }),
+          msg: z.string().min(1),
+          type: z.string().regex(/^[a-z_]+$/),
+        }),
+      )
+      .min(1),
+  })
+  .meta({ id: 'ValidationFaults', description: 'Every fault of the request, not only the first.' })
+
+/** Codes with which a plugin may refuse a file: it may add facts of its own, such as the type that was found. */
+const pluginCodes: readonly ErrorCode[] = ['file_type_not_allowed', 'content_type_mismatch', 'file_too_large']
+
+function withFacts(members: Record<string, z.ZodType>, codes: readonly ErrorCode[]): z.ZodType {
+  const left = z.int().optional().meta({ description: 'Bytes that the quota leaves, with `quota_exceeded`.' })
+  const size = z.int().min(0).optional().meta({ description: 'Bytes of the file, with `range_not_satisfiable`.' })
+  const schema = z.strictObject({
+    ...members,
+    ...(codes.includes('quota_exceeded') ? { bytes_left: left } : {}),
+    ...(codes.includes('range_not_satisfiable') ? { size } : {}),
+  })
+  const open = codes.some((code) => pluginCodes.includes(code))
+  return open ? schema.catchall(z.union([z.string(), z.number()])) : schema
+}
