@@ -143,6 +143,10 @@ const s3 = z.strictObject({
   downloads: option(oneOf(['redirect', 'proxy']), 'redirect', {
     meaning: 'Whether a download is sent on to a presigned URL of the store, or passes through the gateway.',
   }),
+  settle: option(seconds(day), 600, {
+    meaning:
+      'After an upload that broke off the store is looked at once more so much later: a request that was given up may still have an effect.',
+  }),
   memory: option(
     {
       type: z.union([z.int(), parsed(values.parseSize)]).pipe(z.int().min(16 * 1024 * 1024)),

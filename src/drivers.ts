@@ -43,6 +43,7 @@ export async function openStore(config: Config, records: Records): Promise<Objec
     ...(s3.accessKeyId !== undefined && s3.secretAccessKey !== undefined
       ? { credentials: { accessKeyId: s3.accessKeyId, secretAccessKey: s3.secretAccessKey } }
       : {}),
+    settledMs: s3.settle * 1_000,
     memoryBytes: s3.memory,
     largestObject: limits.maxFileSize,
   })

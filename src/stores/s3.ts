@@ -18,7 +18,7 @@ import {
   type UnfinishedObject,
 } from '../uploads/object-store.ts'
 import { directAccess } from './s3/direct.ts'
-import { partMemory } from './s3/memory.ts'
+import { type PartMemory, partMemory } from './s3/memory.ts'
 import { partSizes } from './s3/part-sizes.ts'
 import { type ProfileName, profiles } from './s3/profiles.ts'
 import { answered, request, s3Client, type S3Address } from './s3/requests.ts'
@@ -26,8 +26,6 @@ import { s3Writer } from './s3/writer.ts'
 
 /** Milliseconds without a byte from the store, while we wait for one, after which a download is given up. */
 const readIdleMs = 30_000
-/** Milliseconds after which a request that we gave up has no effect any more: our longest deadline, and as much again. */
-const settledMs = 10 * 60_000
 
 export interface S3StoreOptions extends Omit<S3Address, 'region' | 'forcePathStyle'> {
   readonly bucket: string
@@ -39,6 +37,8 @@ export interface S3StoreOptions extends Omit<S3Address, 'region' | 'forcePathSty
   readonly forcePathStyle?: boolean | undefined
   /** What presigned URLs begin with. @default `endpoint` */
   readonly publicEndpoint?: string | undefined
+  /** Milliseconds after which a request that was given up has no effect in the server any more. */
+  readonly settledMs: number
   /** Bytes of memory for parts on their way. */
   readonly memoryBytes: number
   /** Bytes of the largest object that may come. */
@@ -47,12 +47,16 @@ export interface S3StoreOptions extends Omit<S3Address, 'region' | 'forcePathSty
   readonly largestCopy?: number
 }
 
+export interface S3Store extends Required<Omit<ObjectStore, 'path'>> {
+  readonly memory: Pick<PartMemory, 'used' | 'total'>
+}
+
 /**
  * Stores objects in a bucket of any S3 server. What arrives is held in memory until a part is full, and never on disk.
  *
  * @throws {UploadError} `storage_failed`, with `retryAfter` when the server is away, busy or too slow.
  */
-export function s3Store(options: S3StoreOptions): ObjectStore {
+export function s3Store(options: S3StoreOptions): S3Store {
   const { bucket, prefix, endpoint } = options
   const profile = profiles[options.profile]
   const address = {
@@ -112,8 +116,9 @@ export function s3Store(options: S3StoreOptions): ObjectStore {
 
   return {
     name: 's3',
+    memory,
     heldBytes: () => memory.used,
-    settledMs,
+    settledMs: options.settledMs,
     direct: directAccess({
       client,
       signer,

@@ -44,6 +44,7 @@ export async function startS3Rig(): Promise<S3Rig> {
     region,
     endpoint: proxy.endpoint,
     credentials: { accessKeyId, secretAccessKey },
+    settledMs: 1_000,
     memoryBytes: 64 * mib,
     largestObject: 5 * 1024 * mib,
   })
