@@ -67,12 +67,11 @@ export async function reconcile(
   }
   await lookAt(page)
 
-  for await (const { key, note, startedAt } of store.unfinished?.(options.signal) ?? []) {
-    if (startedAt > Date.now() - deps.orphanGraceMs) continue
-    if ((await records.unknownKeys([key])).length === 0) continue
-    orphans.push(key)
-    if (options.dryRun) findings.push(`Object ${key} was begun and never finished, and belongs to no upload.`)
-    else await records.abandon(key, note)
+  for await (const begun of store.unfinished?.(options.signal) ?? []) {
+    if (begun.startedAt > Date.now() - deps.orphanGraceMs || (await records.staged(begun.key))) continue
+    orphans.push(begun.key)
+    if (options.dryRun) findings.push(`Object ${begun.key} was begun, and nobody is writing it.`)
+    else await store.endUnfinished?.(begun)
   }
 
   for (let after = 0; !options.signal?.aborted;) {

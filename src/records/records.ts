@@ -78,6 +78,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     stored: (id, bytes) => submit(() => uploads.stored(id, bytes)),
     note: (key, text) => submit(() => uploads.note(key, text)),
     abandon: (key, note) => submit(() => uploads.abandon(key, note)),
+    staged: (key) => read(() => uploads.staged(key)),
     putKey: (id) => read(() => uploads.putKey(id)),
     transition: (id, change) => submit(() => uploads.transition(id, change)),
     remove: (id, how) => submit(() => uploads.remove(id, how)),

@@ -183,6 +183,9 @@ export function uploadQueries(db: Kysely<Schema>) {
         .where('until', 'is', null)
         .returning('object_key'),
     ),
+    staged: query<{ key: string }>()((p) =>
+      db.selectFrom('object_intent').select('object_key').where('object_key', '=', p.key).where('until', 'is', null),
+    ),
     putKeys: query<{ upload: Uint8Array }>()((p) =>
       db
         .selectFrom('object_intent')

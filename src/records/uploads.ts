@@ -139,6 +139,10 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
 
     abandon,
 
+    *staged(key: string): Operation<boolean> {
+      return (yield* first(texts.staged, { key })) !== undefined
+    },
+
     *putKey(id: string): Operation<string | undefined> {
       return (yield* first(texts.putKeys, { upload: idBytes(id) }))?.object_key
     },

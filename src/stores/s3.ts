@@ -179,6 +179,7 @@ export function s3Store(options: S3StoreOptions): S3Store {
         token = page.IsTruncated ? page.NextContinuationToken : undefined
       } while (token !== undefined)
     },
+    endUnfinished: async ({ key, note }) => abortUpload(key, note),
     async *unfinished(signal) {
       yield* openUploadsBelow(prefix, signal)
     },

@@ -138,6 +138,8 @@ export interface ObjectStore {
   list(signal?: AbortSignal): AsyncIterable<StoredObject>
   /** What was begun and is still open in the store, where that can be. */
   unfinished?(signal?: AbortSignal): AsyncIterable<UnfinishedObject>
+  /** Ends one of these; what is finished under the same key stays. */
+  endUnfinished?(one: UnfinishedObject): Promise<void>
   readonly direct?: DirectAccess
   /** Milliseconds after which a request that was given up has no effect in the store any more. Absent: at once. */
   readonly settledMs?: number

@@ -1,7 +1,5 @@
 import {
-  CompleteMultipartUploadCommand,
   CopyObjectCommand,
-  CreateMultipartUploadCommand,
   GetObjectCommand,
   HeadObjectCommand,
   PutObjectCommand,
@@ -11,8 +9,8 @@ import {
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { UploadError } from '../../errors.ts'
 import type { ArrivedObject, DirectAccess, PutTerms } from '../../uploads/object-store.ts'
-import { answered, completeMs, request } from './requests.ts'
-import { objectType } from './writer.ts'
+import { beginMultipart, completeMultipart, objectType, type SentPart } from './multipart.ts'
+import { answered, request } from './requests.ts'
 
 /** Bytes of one PutObject or CopyObject at most: 5 GB, in whichever way the server counts them. */
 const largestSingle = 5_000_000_000
@@ -128,17 +126,10 @@ export function directAccess(options: DirectOptions): DirectAccess {
   ): Promise<void> {
     const target = { Bucket: bucket, Key: place(key) }
     const message = 'The object could not be copied.'
-    const { UploadId } = await request(
-      message,
-      (abortSignal) =>
-        client.send(new CreateMultipartUploadCommand({ ...target, ContentType: objectType }), { abortSignal }),
-      { signal },
-    )
-    if (UploadId === undefined) throw new UploadError('storage_failed', message)
-    await note(UploadId)
+    const id = await beginMultipart(client, target, note, { message, signal })
     const size = Math.min(copyPart, largestCopy)
     const starts = Array.from({ length: Math.ceil(from.size / size) }, (_, i) => i * size)
-    const parts: { readonly PartNumber: number; readonly ETag: string | undefined }[] = []
+    const parts: SentPart[] = []
     const todo = starts.entries()
     // The first failure ends the others too: nothing may reach the store when we have returned.
     const failed = new AbortController()
@@ -148,7 +139,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
         const command = new UploadPartCopyCommand({
           ...target,
           ...sourceOf(from),
-          UploadId,
+          UploadId: id,
           PartNumber: i + 1,
           CopySourceRange: `bytes=${start}-${Math.min(start + size, from.size) - 1}`,
         })
@@ -165,9 +156,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
     )
     await Promise.allSettled(workers)
     either.throwIfAborted()
-    const MultipartUpload = { Parts: parts.toSorted((a, b) => a.PartNumber - b.PartNumber) }
-    const complete = new CompleteMultipartUploadCommand({ ...target, UploadId, MultipartUpload })
-    await request(message, (abortSignal) => client.send(complete, { abortSignal }), { signal, deadlineMs: completeMs })
+    await completeMultipart(client, target, { id, parts, size: from.size }, { message, signal })
   }
 
   return {

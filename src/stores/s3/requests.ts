@@ -8,8 +8,6 @@ const connectMs = 5_000
 const answerMs = 30_000
 /** … and the rate, in bytes a millisecond, that it must at least keep up with a body. */
 const leastRate = 256
-/** Milliseconds for making one object of many parts: stores copy them together while we wait. */
-export const completeMs = 5 * 60_000
 const maxTries = 3
 /** Milliseconds before the second try; doubled with every further one. */
 const firstBackoffMs = 100

@@ -1,24 +1,16 @@
 import type { Readable } from 'node:stream'
-import {
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
-  HeadObjectCommand,
-  PutObjectCommand,
-  type S3Client,
-  UploadPartCommand,
-} from '@aws-sdk/client-s3'
+import { PutObjectCommand, type S3Client, UploadPartCommand } from '@aws-sdk/client-s3'
 import { UploadError } from '../../errors.ts'
 import type { ObjectWriter } from '../../uploads/object-store.ts'
 import { type Lease, type PartMemory, slabBytes } from './memory.ts'
 import { leastPart } from './part-sizes.ts'
-import { answered, completeMs, request } from './requests.ts'
+import { beginMultipart, completeMultipart, objectType, type SentPart } from './multipart.ts'
+import { request } from './requests.ts'
 
 /** Parts of one object that are sent while the next one fills. */
 const partsInFlight = 2
 /** Parts of one object that may be cut before they are full: their numbers are not among those that the sizes are planned for. */
 const mostEarlyParts = 900
-/** The type that every object has in the bucket: what it really is stands in the records. */
-export const objectType = 'application/octet-stream'
 const unwritten = 'The object could not be written.'
 
 export interface WriterOptions {
@@ -36,11 +28,6 @@ export interface WriterOptions {
   readonly note: (text: string) => Promise<void>
 }
 
-interface Part {
-  readonly PartNumber: number
-  readonly ETag: string | undefined
-}
-
 /**
  * Collects bytes in memory, part by part. What fits in one part is one PutObject; else each part is sent while the next one fills,
  * and the store joins them. Parts are cut early, and memory given back, when others wait for it and the client is slow.
@@ -51,7 +38,7 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
   const stopped = new AbortController()
   const { signal } = stopped
   const sending = new Set<Promise<void>>()
-  const parts: Part[] = []
+  const parts: SentPart[] = []
   /** The part that fills. */
   let lease: Lease | undefined
   let number = 1
@@ -110,24 +97,12 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
   }
 
   async function upload(PartNumber: number, part: Lease): Promise<void> {
-    const UploadId = await (multipart ??= create())
+    const UploadId = await (multipart ??= beginMultipart(client, target, options.note, { message: unwritten, signal }))
     const headers = { UploadId, PartNumber, ContentLength: part.bytes }
     const { ETag } = await sendBody(part, (Body, abortSignal) =>
       client.send(new UploadPartCommand({ ...target, ...headers, Body }), { abortSignal }),
     )
     parts.push({ PartNumber, ETag })
-  }
-
-  async function create(): Promise<string> {
-    const { UploadId } = await request(
-      unwritten,
-      (abortSignal) =>
-        client.send(new CreateMultipartUploadCommand({ ...target, ContentType: objectType }), { abortSignal }),
-      { signal },
-    )
-    if (UploadId === undefined) throw new UploadError('storage_failed', unwritten)
-    await options.note(UploadId)
-    return UploadId
   }
 
   async function sendBody<T>(part: Lease, ask: (body: Readable, abortSignal: AbortSignal) => Promise<T>): Promise<T> {
@@ -151,28 +126,6 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
     await sendBody(whole, (Body, abortSignal) =>
       client.send(new PutObjectCommand({ ...target, ...headers, Body }), { abortSignal }),
     ).finally(() => whole.release())
-  }
-
-  async function complete(): Promise<void> {
-    const UploadId = await multipart
-    const MultipartUpload = { Parts: parts.toSorted((a, b) => a.PartNumber - b.PartNumber) }
-    let tries = 0
-    await request(
-      unwritten,
-      async (abortSignal) => {
-        tries++
-        const command = new CompleteMultipartUploadCommand({ ...target, UploadId, MultipartUpload })
-        try {
-          await client.send(command, { abortSignal })
-        } catch (error) {
-          // Only this writer can have made it: when the first answer was lost, the object is there.
-          if (tries === 1 || !answered(error, 'NoSuchUpload')) throw error
-          const found = await client.send(new HeadObjectCommand(target), { abortSignal })
-          if (found.ContentLength !== received) throw error
-        }
-      },
-      { signal, deadlineMs: completeMs },
-    )
   }
 
   function throwFailure(): void {
@@ -210,7 +163,8 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
           send()
           while (sending.size > 0) await Promise.race(sending)
           throwFailure()
-          await complete()
+          const id = (await multipart) ?? ''
+          await completeMultipart(client, target, { id, parts, size: received }, { message: unwritten, signal })
         }
         if (state === 'open') state = 'finished'
       }),
