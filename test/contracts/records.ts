@@ -5,6 +5,7 @@ import { idempotencyContract } from './records/idempotency.ts'
 import { jobsContract } from './records/jobs.ts'
 import { listsContract } from './records/lists.ts'
 import { processesContract } from './records/processes.ts'
+import { putsContract } from './records/puts.ts'
 import { repairContract } from './records/repair.ts'
 import { uploadsContract } from './records/uploads.ts'
 
@@ -13,6 +14,7 @@ export function recordsContract(name: string, open: Open): void {
   describe(`${name} keeps the records contract`, () => {
     accountsContract(open)
     uploadsContract(open)
+    putsContract(open)
     idempotencyContract(open)
     listsContract(open)
     jobsContract(open)
