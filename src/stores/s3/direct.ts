@@ -180,8 +180,10 @@ export function directAccess(options: DirectOptions): DirectAccess {
         else await copyParts(from, key, note, signal)
         return await copied(from, key)
       } catch (error) {
-        const cause = error instanceof UploadError ? error.cause : error
-        if (answered(cause, 'NoSuchKey', 'PreconditionFailed', 412, 'InvalidRange', 416)) throw gone()
+        signal?.throwIfAborted()
+        const away = error instanceof UploadError && error.retryAfter !== undefined
+        // Servers say in many ways that what was to be copied is not as it was: we look ourselves.
+        if (!away && (await arrived(from.key))?.version !== from.version) throw gone()
         throw error
       }
     },
