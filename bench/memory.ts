@@ -2,13 +2,17 @@
  * What large bodies cost: peak memory, rate and processor time of the program as it ships, beside a bare node:http server that pipes
  * each body into a file. Every measurement has a fresh server; the load comes from a process of its own, over raw sockets.
  *
- *     node bench/memory.ts [--mib 1024] [--rounds 1] [--node-flags=…] [--env NAME=value]
+ *     node bench/memory.ts [--mib 1024] [--rounds 1] [--s3] [--node-flags=…] [--env NAME=value]
+ *
+ * With `--s3` the gateway keeps its files in a real S3 server of its own, on the same disk and processors.
  */
 import { fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { parseArgs } from 'node:util'
+import { rawBucket } from '../test/support/s3-raw.ts'
+import { type S3Server, startS3Server } from '../test/support/s3-server.ts'
 import { type Figures, type Kind, kinds, mib, serve } from './processes.ts'
 
 /** MiB that the peak may reach with so many bodies at once. */
@@ -44,11 +48,16 @@ async function load(port: number, key: string, bodies: number, bytes: number): P
   process.send?.((performance.now() - began) / 1_000)
 }
 
-async function measure(kind: Kind, bodies: number, bytes: number): Promise<Measured> {
+async function measure(
+  kind: Kind,
+  bodies: number,
+  bytes: number,
+  environment: Readonly<Record<string, string>>,
+): Promise<Measured> {
   const env = Object.fromEntries(
     (values.env ?? []).map((pair) => [pair.split('=', 1)[0] ?? '', pair.slice(pair.indexOf('=') + 1)]),
   )
-  const server = await serve(kind, values['node-flags']?.split(' ') ?? [], env)
+  const server = await serve(kind, values['node-flags']?.split(' ') ?? [], { ...environment, ...env })
   try {
     const before = await server.figures()
     const driver = fork(
@@ -69,12 +78,12 @@ async function measure(kind: Kind, bodies: number, bytes: number): Promise<Measu
   }
 }
 
-async function compare(size: number, rounds: number): Promise<void> {
+async function compare(size: number, rounds: number, environment: Readonly<Record<string, string>>): Promise<void> {
   for (const [bodies, target] of targets) {
     const gib = (bodies * size) / 1024
     for (let round = 0; round < rounds; round++) {
       const found = new Map<Kind, Measured>()
-      for (const kind of kinds) found.set(kind, await measure(kind, bodies, size * mib))
+      for (const kind of kinds) found.set(kind, await measure(kind, bodies, size * mib, environment))
       console.log(`\n${bodies} × ${size} MiB         MiB/s   CPU s/GiB   peak MiB   resident after   written MiB`)
       for (const [kind, one] of found)
         console.log(
@@ -102,6 +111,29 @@ async function compare(size: number, rounds: number): Promise<void> {
   }
 }
 
+/** What makes a gateway keep its files in the server's bucket. */
+async function storedIn(server: S3Server): Promise<Readonly<Record<string, string>>> {
+  const bucket = rawBucket(server, 'bench')
+  await bucket.create()
+  return {
+    FAIRLEAD_STORAGE: 's3',
+    FAIRLEAD_S3_BUCKET: bucket.name,
+    FAIRLEAD_S3_ENDPOINT: server.endpoint,
+    FAIRLEAD_S3_REGION: server.region,
+    FAIRLEAD_S3_ACCESS_KEY_ID: server.accessKeyId,
+    FAIRLEAD_S3_SECRET_ACCESS_KEY: server.secretAccessKey,
+  }
+}
+
+async function run(): Promise<void> {
+  const server = values.s3 ? await startS3Server({ objects: 'disk' }) : undefined
+  try {
+    await compare(Number(values.mib), Number(values.rounds), server ? await storedIn(server) : {})
+  } finally {
+    await server?.close()
+  }
+}
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -109,9 +141,10 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string', default: '1' },
     'node-flags': { type: 'string' },
     env: { type: 'string', multiple: true },
+    s3: { type: 'boolean', default: false },
     load: { type: 'boolean', default: false },
   },
 })
 const [port, key = '', bodies, bytes] = positionals
 if (values.load) await load(Number(port), key, Number(bodies), Number(bytes))
-else await compare(Number(values.mib), Number(values.rounds))
+else await run()
