@@ -3,18 +3,17 @@ import { v7 } from 'uuid'
 import { type ErrorCode, Rejection, UploadError } from '../errors.ts'
 import { type Body, ingest, type IngestDependencies, type IngestOptions } from './ingest.ts'
 import { collector } from './collect.ts'
-import { examine } from './examine.ts'
 import { guessType } from './names.ts'
-import { merge, mergePatches, type Reserve } from './pipeline.ts'
-import { checkDraft, checkFound } from './policy.ts'
+import type { Reserve } from './pipeline.ts'
+import { checkDraft } from './policy.ts'
 import { demandProject, demandScope, owned, type Principal } from './principal.ts'
 import type { Claim, NewJob, NewRecord, Records } from './records.ts'
 import type { NewUpload, Upload, UploadContextRef } from './upload.ts'
+import { verdictsOf } from './verdicts.ts'
 
 /** Milliseconds after which an upload that arrives in one request, and whose request was lost track of, expires. */
 const oneRequestMs = 24 * 3_600_000
-/** Milliseconds that are added to the pipeline's budget before a job looks after an unfinished verdict. */
-const verdictMarginMs = 5_000
+const secondMs = 1_000
 
 export interface ServiceDependencies extends IngestDependencies {
   readonly records: Records
@@ -37,9 +36,9 @@ export interface ServiceDependencies extends IngestDependencies {
 export function uploadService(deps: ServiceDependencies) {
   const { records, pipeline, policy } = deps
   const running = new Map<string, Set<AbortController>>()
-  const verdicts = new Map<string, Promise<Upload>>()
   const collections = new Map<string, Promise<Upload>>()
   const collecting = collector(deps)
+  const verdicts = verdictsOf({ ...deps, endJobs, reserveFor })
 
   /** Makes the record of an upload whose bytes come later. */
   async function create(principal: Principal, draft: NewUpload, claim: Claim | null = null): Promise<Upload> {
@@ -47,7 +46,8 @@ export function uploadService(deps: ServiceDependencies) {
     if (direct && (draft.declaredSize ?? 0) > direct.largestPut)
       throw new UploadError('file_too_large', `One PUT brings at most ${direct.largestPut} bytes to this store.`)
     const record = await newRecord(principal, draft, claim)
-    const until = record.createdAt + deps.presignTtlMs
+    // URLs end with a second, and never sooner than promised; nobody looks for what they bring before that.
+    const until = Math.ceil((record.createdAt + deps.presignTtlMs) / secondMs) * secondMs
     return records.create({
       ...record,
       state: 'pending',
@@ -77,7 +77,7 @@ export function uploadService(deps: ServiceDependencies) {
     const upload = created.then((one) => ((made = true), one))
     try {
       const processing = await bring(record.id, upload, body, { key, draft, allowEmpty: false }, 'processing')
-      return await verdict(processing)
+      return await verdicts.wait(processing)
     } catch (error) {
       await upload.catch(() => {})
       if (made && error instanceof Rejection) await reject(record.id, key, error)
@@ -122,7 +122,7 @@ export function uploadService(deps: ServiceDependencies) {
         key: options.key,
         to,
         expiresAt: to === 'receiving' ? Date.now() + deps.confirmWithinMs : null,
-        jobs: to === 'processing' ? [verdictJob(id)] : [],
+        jobs: to === 'processing' ? [verdicts.job(id)] : [],
       })
     })
   }
@@ -150,7 +150,7 @@ export function uploadService(deps: ServiceDependencies) {
       case 'ready':
         return upload
       case 'processing':
-        return verdict(upload)
+        return verdicts.wait(upload)
       case 'rejected':
         throw new UploadError(
           upload.rejection?.code ?? 'file_type_not_allowed',
@@ -161,10 +161,10 @@ export function uploadService(deps: ServiceDependencies) {
       case 'pending':
       case 'receiving':
     }
-    const change = { from: ['receiving'], to: 'processing', expiresAt: null, jobs: [verdictJob(upload.id)] } as const
+    const change = { from: ['receiving'], to: 'processing', expiresAt: null, jobs: [verdicts.job(upload.id)] } as const
     try {
-      if (upload.objectKey === null) return await verdict(await collectOnce(upload, context))
-      return await verdict(await records.transition(upload.id, { ...change, context: context ?? upload.context }))
+      if (upload.objectKey === null) return await verdicts.wait(await collectOnce(upload, context))
+      return await verdicts.wait(await records.transition(upload.id, { ...change, context: context ?? upload.context }))
     } catch (error) {
       const raced = error instanceof UploadError && racedCodes.has(error.code)
       const now = raced ? await records.get(id) : undefined
@@ -179,7 +179,7 @@ export function uploadService(deps: ServiceDependencies) {
     const { id } = upload
     let collection = collections.get(id)
     if (!collection) {
-      const jobs = [verdictJob(id)]
+      const jobs = [verdicts.job(id)]
       collection = stoppable(id, (signal) => collecting.collect(upload, { key: objectKey(id), context, jobs, signal }))
         .catch(async (error: unknown) => {
           if (error instanceof Rejection) await rejectReceiving(id, error)
@@ -198,77 +198,7 @@ export function uploadService(deps: ServiceDependencies) {
   async function recall(id: string): Promise<Upload | undefined> {
     const upload = await records.get(id)
     if (upload?.state === 'rejected' || upload?.state === 'expired') return undefined
-    return upload?.state === 'processing' ? verdict(upload) : upload
-  }
-
-  /** Waits for the verdict on a `processing` upload, as long as a request may. */
-  async function verdict(upload: Upload): Promise<Upload> {
-    const decided = decide(upload)
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<Upload>((resolve) => {
-      timer = setTimeout(() => resolve(upload), deps.syncBudgetMs)
-    })
-    try {
-      return await Promise.race([decided, late])
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
-  /** One verdict for each upload, whoever asks: the pipeline runs, and its answer is written. */
-  function decide(upload: Upload): Promise<Upload> {
-    let decided = verdicts.get(upload.id)
-    if (!decided) {
-      decided = judge(upload).finally(() => verdicts.delete(upload.id))
-      verdicts.set(upload.id, decided)
-      // Nobody may be waiting any more when it fails; the job that was written with the state asks again.
-      decided.catch((error: unknown) => {
-        if (!(error instanceof UploadError)) deps.onError(error, upload.id)
-      })
-    }
-    return decided
-  }
-
-  async function judge(upload: Upload): Promise<Upload> {
-    const options = { reserve: reserveFor(upload.id) }
-    try {
-      // Bytes of which nobody has made a digest have come past the gateway, unseen.
-      const unseen = upload.sha256 === null
-      const seen = unseen ? await examine(deps, upload, options) : { patch: {}, sha256: upload.sha256 }
-      const found = await pipeline.beforeFinish(merge(upload, seen.patch), options)
-      const patch = mergePatches(seen.patch, found)
-      const known = merge(upload, patch)
-      checkFound(policy, known)
-      const jobs = pipeline
-        .afterFinish(known)
-        .map((plugin) => ({ kind: 'after-finish', uploadId: upload.id, plugin }) as const)
-      const { sha256 } = seen
-      const ready = await records.transition(upload.id, { from: ['processing'], to: 'ready', patch, sha256, jobs })
-      if (jobs.length > 0) deps.wakeJobs()
-      return ready
-    } catch (error) {
-      if (error instanceof Rejection) {
-        await records.transition(upload.id, {
-          from: ['processing'],
-          to: 'rejected',
-          rejection: error,
-          jobs: endJobs(upload),
-        })
-        deps.wakeJobs()
-      }
-      throw error
-    }
-  }
-
-  /** As the job of an upload that was left `processing`. */
-  async function resume(id: string): Promise<void> {
-    const upload = await records.get(id)
-    if (upload?.state !== 'processing') return
-    try {
-      await decide(upload)
-    } catch (error) {
-      if (!(error instanceof Rejection)) throw error
-    }
+    return upload?.state === 'processing' ? verdicts.wait(upload) : upload
   }
 
   /** The record goes first and gives its bytes back; the object goes after the answer. What still receives it is stopped. */
@@ -310,14 +240,9 @@ export function uploadService(deps: ServiceDependencies) {
     for (const controller of running.get(id) ?? []) controller.abort(reason)
   }
 
-  const endJobs = (upload: Upload): NewJob[] =>
-    pipeline.afterTerminate(upload).map((plugin) => ({ kind: 'after-terminate', upload, plugin }) as const)
-
-  const verdictJob = (uploadId: string): NewJob => ({
-    kind: 'verdict',
-    uploadId,
-    due: Date.now() + deps.syncBudgetMs + verdictMarginMs,
-  })
+  function endJobs(upload: Upload): NewJob[] {
+    return pipeline.afterTerminate(upload).map((plugin) => ({ kind: 'after-terminate', upload, plugin }) as const)
+  }
 
   function reserveFor(id: string): Reserve {
     return async (bytes) => {
@@ -358,7 +283,7 @@ export function uploadService(deps: ServiceDependencies) {
   /** At the start, before anything else: nothing is on its way any more. */
   const recover = (): Promise<void> => records.recover(endJobs)
 
-  return { create, receive, put, confirm, recall, resume, remove, expire, recover }
+  return { create, receive, put, confirm, recall, resume: verdicts.resume, remove, expire, recover }
 }
 
 export type UploadService = ReturnType<typeof uploadService>
