@@ -175,7 +175,7 @@ describe('PUT to the upload URL', () => {
     }
   })
 
-  it('refuses the URL of another upload and the proof of a download', async () => {
+  it('refuses the URL of another upload and the proof of a download, nor is it one', async () => {
     const [one, two] = [await ours.made(), await ours.made()]
     const mixed = one.upload_url.replace(one.upload.id, two.upload.id)
     expect(refusal(await ours.put({ ...one, upload_url: mixed }, 'x'))).toBe('403 signature_invalid')
@@ -184,6 +184,8 @@ describe('PUT to the upload URL', () => {
     const proof = new URL(download ?? '').search
     const url = `${gateway.url}/presigned/upload/${two.upload.id}${proof}`
     expect(refusal(await ours.put({ ...one, upload_url: url }, 'x'))).toBe('403 signature_invalid')
+    const turned = `${base}/${one.upload.id}/download${new URL(one.upload_url).search}`
+    expect(refusal(await ours.call('GET', turned, { key: null }))).toBe('403 signature_invalid')
   })
 
   it.each(['GET', 'POST', 'DELETE', 'PATCH'])('is signed for PUT, not for %s', async (method) => {

@@ -17,7 +17,6 @@ export interface PlaceOptions {
 
 /** Where gateways keep their files. A suite is a function of it, and says what is true of every place. */
 export interface Place {
-  readonly name: string
   /** Why it cannot be had on this machine, for `describe.skipIf`. */
   readonly missing: string | undefined
   /** Upload URLs lead to the gateway, which sees what comes by them. */
@@ -29,7 +28,6 @@ export interface Place {
 }
 
 export const disk: Place = {
-  name: 'on disk',
   missing: undefined,
   takesPuts: true,
   start: ({ plugins, more, env = {} } = {}) => startGateway({ config: configText(plugins, more), env }),
@@ -55,7 +53,6 @@ export function s3Place(settings = `downloads: 'proxy', settle: 1`): S3Place {
   const prefixOf = ({ dataDir }: TestGateway): string =>
     `${column(dataDir, 'select id as key from installation').join('')}/`
   return {
-    name: 'on S3',
     missing: missingS3(),
     takesPuts: false,
     prefixOf,
