@@ -585,7 +585,7 @@ function partsOf(answer: Answer): { type: string; range: string; bytes: Buffer }
 }
 
 /** The name as a browser reads it: RFC 8187 where it is given, else the quoted or bare text. */
-function nameIn(header: string): string {
+export function nameIn(header: string): string {
   const extended = /;\s*filename\*=UTF-8''([^;]+)/i.exec(header)?.[1]
   if (extended !== undefined) return decodeURIComponent(extended)
   const quoted = /;\s*filename="((?:[^"\\]|\\.)*)"/i.exec(header)?.[1]
