@@ -10,7 +10,7 @@ import type { S3Connection } from './s3-server.ts'
 
 export interface PlaceOptions {
   /** As in `configText`. */
-  readonly plugins?: string
+  readonly plugins?: string | null
   readonly more?: string
   readonly env?: Readonly<Record<string, string>>
 }
