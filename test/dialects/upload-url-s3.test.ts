@@ -105,6 +105,15 @@ describe.skipIf(place.missing)('an upload URL of the store', () => {
       expect(viewOf(await ours.confirm(made.upload.id)).status).toBe('confirmed')
     })
 
+    it.each(['audio/webm;codecs=opus', 'Text/Plain;  charset="utf-8"', 'image/svg+xml'])(
+      'asks for the type as it was declared: %s',
+      async (type) => {
+        const made = await ours.made({ filename: 'a', content_type: type })
+        expect(made.upload_headers).toEqual({ 'Content-Type': type })
+        expect((await ours.put(made, small)).status).toBe(200)
+      },
+    )
+
     it('takes no more than one PUT can bring', async () => {
       expect(refusal(await ours.create({ size_bytes: largestPut + 1 }))).toBe('413 file_too_large')
       const { upload } = await ours.made({ size_bytes: largestPut })
@@ -163,6 +172,20 @@ describe.skipIf(place.missing)('an upload URL of the store', () => {
       expect(await sent(made)).toBeUndefined()
       expect(refusal(await ours.confirm(made.upload.id))).toBe('409 upload_not_received')
       expect(await ours.view(made.upload.id)).toMatchObject({ status: 'pending', received_bytes: 0 })
+      expect((await ours.put(made, small)).status).toBe(200)
+      expect(viewOf(await ours.confirm(made.upload.id)).status).toBe('confirmed')
+    })
+
+    it('half of the bytes: nothing is kept, and the URL works afterwards', async () => {
+      const made = await ours.made({ size_bytes: small.length })
+      outer.fault('PutObject', { act: 'cut', when: 'sending', bytes: 9 })
+      await expect(ours.put(made, small)).rejects.toThrow('fetch failed')
+      await outer.idle()
+      expect(await sent(made)).toBeUndefined()
+      outer.fault('PutObject', { act: 'cut', when: 'after' })
+      await expect(ours.put(made, small)).rejects.toThrow('fetch failed')
+      // The answer was lost, not the bytes.
+      expect(await sent(made)).toEqual(small)
       expect((await ours.put(made, small)).status).toBe(200)
       expect(viewOf(await ours.confirm(made.upload.id)).status).toBe('confirmed')
     })
@@ -344,6 +367,39 @@ describe.skipIf(place.missing)('an upload URL of the store', () => {
       expect(await download(ours, await ours.confirm(upload.id))).toEqual(small)
       expect(inner.counts()).not.toHaveProperty('CopyObject')
       await nothingStrays()
+    })
+
+    it('is away: no file comes in or goes out, and nothing is held', async () => {
+      const mine = await newWorkspace(gateway)
+      const { upload } = await withBytes(mine, {}, small)
+      const { download_url: url } = viewOf(await mine.confirm(upload.id))
+      await nothingStrays()
+      const raw = () => mine.call('POST', '/v1/uploads', { headers: { 'x-file-name': 'a' }, body: randomBytes(1_000) })
+      await inner.down()
+      try {
+        for (const answer of [await raw(), await mine.call('GET', url ?? '', { key: null })]) {
+          expect(answer.status).toBe(503)
+          expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
+          expect(answer.bytes.toString()).not.toContain('127.0.0.1')
+        }
+        // An upload URL asks nothing of the store.
+        await mine.made({ size_bytes: 1 })
+      } finally {
+        await inner.up()
+      }
+      expect((await mine.usage()).storage).toMatchObject({ used_bytes: small.length, reserved_bytes: 1 })
+      expect((await raw()).status).toBe(201)
+      expect((await mine.call('GET', url ?? '', { key: null })).bytes).toEqual(small)
+      await nothingStrays()
+    })
+
+    it('breaks off in the middle of a download: so does the answer', async () => {
+      const bytes = randomBytes(2_000_000)
+      const { upload } = await withBytes(ours, {}, bytes)
+      const { download_url: url } = viewOf(await ours.confirm(upload.id))
+      inner.fault('GetObject', { act: 'cut', when: 'answering', bytes: 1_000_000 })
+      await expect(ours.call('GET', url ?? '', { key: null })).rejects.toThrow('terminated')
+      expect(sha256((await ours.call('GET', url ?? '', { key: null })).bytes)).toBe(sha256(bytes))
     })
   })
 
