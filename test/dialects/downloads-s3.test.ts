@@ -5,4 +5,6 @@ import { downloadsSuite } from './suites/downloads.ts'
 const place = s3Place()
 afterAll(() => place.close())
 
-describe.skipIf(place.missing)('on S3', () => downloadsSuite(place))
+describe.skipIf(place.missing)('on S3', () => {
+  downloadsSuite(place)
+})

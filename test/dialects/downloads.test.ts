@@ -2,4 +2,6 @@ import { describe } from 'vitest'
 import { disk } from '../support/places.ts'
 import { downloadsSuite } from './suites/downloads.ts'
 
-describe('on disk', () => downloadsSuite(disk))
+describe('on disk', () => {
+  downloadsSuite(disk)
+})

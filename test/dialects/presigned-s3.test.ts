@@ -5,4 +5,6 @@ import { presignedSuite } from './suites/presigned.ts'
 const place = s3Place()
 afterAll(() => place.close())
 
-describe.skipIf(place.missing)('on S3', () => presignedSuite(place))
+describe.skipIf(place.missing)('on S3', () => {
+  presignedSuite(place)
+})

@@ -2,4 +2,6 @@ import { describe } from 'vitest'
 import { disk } from '../support/places.ts'
 import { presignedSuite } from './suites/presigned.ts'
 
-describe('on disk', () => presignedSuite(disk))
+describe('on disk', () => {
+  presignedSuite(disk)
+})

@@ -5,4 +5,6 @@ import { rawSuite } from './suites/raw.ts'
 const place = s3Place()
 afterAll(() => place.close())
 
-describe.skipIf(place.missing)('on S3', () => rawSuite(place))
+describe.skipIf(place.missing)('on S3', () => {
+  rawSuite(place)
+})

@@ -2,4 +2,6 @@ import { describe } from 'vitest'
 import { disk } from '../support/places.ts'
 import { rawSuite } from './suites/raw.ts'
 
-describe('on disk', () => rawSuite(disk))
+describe('on disk', () => {
+  rawSuite(disk)
+})

@@ -18,20 +18,20 @@ interface Step {
   readonly when: NonNullable<FaultOptions['when']>
   readonly nth?: number
   /** What the record says when nobody asks again. */
-  readonly then: 'pending' | 'confirmed'
+  readonly left: 'pending' | 'confirmed'
 }
 
 /** What the gateway asks of the store for one confirm, in its order, and where it is killed. */
 const steps: readonly Step[] = [
-  { what: 'before it looks for the bytes', operation: 'HeadObject', when: 'before', then: 'pending' },
-  { what: 'when it has found them', operation: 'HeadObject', when: 'after', then: 'pending' },
-  { what: 'before the copy', operation: 'CopyObject', when: 'before', then: 'pending' },
-  { what: 'when the copy is made', operation: 'CopyObject', when: 'after', then: 'pending' },
-  { what: 'when it has looked at the copy', operation: 'HeadObject', when: 'after', nth: 2, then: 'pending' },
-  { what: 'before it reads the head', operation: 'GetObject', when: 'before', then: 'confirmed' },
-  { what: 'while it reads the whole', operation: 'GetObject', when: 'answering', nth: 2, then: 'confirmed' },
-  { what: 'before what the client sent is removed', operation: 'DeleteObject', when: 'before', then: 'confirmed' },
-  { what: 'when what the client sent is removed', operation: 'DeleteObject', when: 'after', then: 'confirmed' },
+  { what: 'before it looks for the bytes', operation: 'HeadObject', when: 'before', left: 'pending' },
+  { what: 'when it has found them', operation: 'HeadObject', when: 'after', left: 'pending' },
+  { what: 'before the copy', operation: 'CopyObject', when: 'before', left: 'pending' },
+  { what: 'when the copy is made', operation: 'CopyObject', when: 'after', left: 'pending' },
+  { what: 'when it has looked at the copy', operation: 'HeadObject', when: 'after', nth: 2, left: 'pending' },
+  { what: 'before it reads the head', operation: 'GetObject', when: 'before', left: 'confirmed' },
+  { what: 'while it reads the whole', operation: 'GetObject', when: 'answering', nth: 2, left: 'confirmed' },
+  { what: 'before what the client sent is removed', operation: 'DeleteObject', when: 'before', left: 'confirmed' },
+  { what: 'when what the client sent is removed', operation: 'DeleteObject', when: 'after', left: 'confirmed' },
 ]
 
 describe.skipIf(place.missing)('a gateway that is killed during a confirm', () => {
@@ -65,7 +65,7 @@ describe.skipIf(place.missing)('a gateway that is killed during a confirm', () =
       while (three.length < 3) three.push(await stuck(step))
       made.set(step, three)
     }
-    expect(await gateway.stop('SIGKILL')).toBe('SIGKILL')
+    await gateway.stop('SIGKILL')
     proxy.reset()
     await proxy.idle()
     await gateway.start()
@@ -89,12 +89,12 @@ describe.skipIf(place.missing)('a gateway that is killed during a confirm', () =
     expect(refusal(await ours.confirm(of(step, 1)))).toBe('404 not_found')
   })
 
-  it.each(steps)('$what: left alone it is $then', async (step) => {
-    await eventually(async () => expect((await ours.view(of(step, 2))).status).toBe(step.then))
+  it.each(steps)('$what: left alone it is $left', async (step) => {
+    await eventually(async () => expect((await ours.view(of(step, 2))).status).toBe(step.left))
   })
 
   it('charges once what was confirmed, holds what was not, and keeps nothing else', async () => {
-    const waiting = steps.filter(({ then }) => then === 'pending').length
+    const waiting = steps.filter(({ left }) => left === 'pending').length
     const confirmed = 2 * steps.length - waiting
     expect((await ours.usage()).storage).toMatchObject({
       used_bytes: confirmed * size,

@@ -53,8 +53,12 @@ function filesSuite(place: Place): void {
   })
 }
 
-describe('on disk', () => filesSuite(disk))
+describe('on disk', () => {
+  filesSuite(disk)
+})
 
 const s3 = s3Place()
 afterAll(() => s3.close())
-describe.skipIf(s3.missing)('on S3', () => filesSuite(s3))
+describe.skipIf(s3.missing)('on S3', () => {
+  filesSuite(s3)
+})

@@ -50,8 +50,6 @@ export interface S3Place extends Place {
 export function s3Place(settings = `downloads: 'proxy', settle: 1`): S3Place {
   let made: Promise<{ readonly server: S3Connection; readonly bucket: RawBucket }> | undefined
   const opened = () => (made ??= sharedS3().then(async (server) => ({ server, bucket: await newBucket(server) })))
-  const prefixOf = ({ dataDir }: TestGateway): string =>
-    `${column(dataDir, 'select id as key from installation').join('')}/`
   return {
     missing: missingS3(),
     takesPuts: false,
@@ -93,6 +91,9 @@ export async function strays(place: Place, gateway: TestGateway): Promise<string
   ])
   return stored.filter((key) => !known.has(key))
 }
+
+const prefixOf = ({ dataDir }: TestGateway): string =>
+  `${column(dataDir, 'select id as key from installation').join('')}/`
 
 const keys = z.array(z.object({ key: z.string() }))
 

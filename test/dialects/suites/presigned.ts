@@ -191,8 +191,8 @@ export function presignedSuite(place: Place): void {
       ['a context_id alone', { context_id: '1' }, 'context_id'],
       ['metadata that is a list', { metadata: ['a'] }, 'metadata'],
       ['metadata that is text', { metadata: 'a' }, 'metadata'],
-    ])('refuses %s', async (_what, body, place) => {
-      expect(faultsOf(await ours.create(body))).toEqual([`body.${place}`])
+    ])('refuses %s', async (_what, body, field) => {
+      expect(faultsOf(await ours.create(body))).toEqual([`body.${field}`])
     })
 
     it.each([
@@ -602,8 +602,8 @@ export function presignedSuite(place: Place): void {
       ['content_type=image', 'content_type'],
       ['created_after=yesterday', 'created_after'],
       ['created_after=2026-02-30T00:00:00Z', 'created_after'],
-    ])('refuses %s', async (query, place) => {
-      expect(faultsOf(await ours.call('GET', `${base}?${query}`))).toEqual([`query.${place}`])
+    ])('refuses %s', async (query, field) => {
+      expect(faultsOf(await ours.call('GET', `${base}?${query}`))).toEqual([`query.${field}`])
     })
 
     it('tells every fault of a query at once', async () => {

@@ -37,6 +37,8 @@ interface Asset {
   readonly duration: number | null
 }
 
+const assets = (project: string): string => `/v1/projects/${project}/assets`
+
 /** What this API does wherever the files are. */
 export function rawSuite(place: Place): void {
   let gateway: TestGateway
@@ -324,7 +326,6 @@ export function rawSuite(place: Place): void {
     })
   })
 
-  const assets = (project: string): string => `/v1/projects/${project}/assets`
   interface Page {
     readonly data: readonly Asset[]
     readonly meta: { readonly nextPageCursor: string | null }
