@@ -87,7 +87,10 @@ export async function strays(place: Place, gateway: TestGateway): Promise<string
   const stored = await place.stored(gateway)
   const known = new Set([
     ...column(gateway.dataDir, 'select object_key as key from upload where object_key is not null'),
-    ...column(gateway.dataDir, 'select object_key as key from object_intent where until is not null'),
+    ...column(
+      gateway.dataDir,
+      'select i.object_key as key from object_intent i join upload u on u.id = i.upload_id where i.until is not null',
+    ),
   ])
   return stored.filter((key) => !known.has(key))
 }
