@@ -38,9 +38,11 @@ let gateway: TestGateway
 let ours: Workspace
 
 /** Bytes in the bucket where the URL leads. */
-async function sent({ upload_url: url }: Pick<Created, 'upload_url'>): Promise<Buffer | undefined> {
-  const bucket = await place.bucket()
-  return bucket.get(decodeURIComponent(new URL(url).pathname).slice(`/${bucket.name}/`.length))
+const sent = async (made: Created): Promise<Buffer | undefined> => (await place.bucket()).get(await keyOf(made))
+
+async function keyOf({ upload_url: url }: Created): Promise<string> {
+  const { name } = await place.bucket()
+  return decodeURIComponent(new URL(url).pathname).slice(`/${name}/`.length)
 }
 const download = async (by: Workspace, answer: Answer): Promise<Buffer> =>
   (await by.call('GET', viewOf(answer).download_url ?? '', { key: null })).bytes
@@ -221,6 +223,16 @@ describe.skipIf(place.missing)('an upload URL of the store', () => {
       const declared = { size_bytes: small.length, checksum: `sha256:${sha256(small, 'base64')}` }
       const made = await withBytes(ours, declared, wrong) // this store takes them
       await expectRejected(ours, made, '422 checksum_mismatch')
+    })
+
+    it.each([
+      ['bytes of another size', 'size_mismatch', { size_bytes: small.length }, Buffer.concat([small, small])],
+      ['no bytes', 'size_mismatch', { size_bytes: small.length }, Buffer.alloc(0)],
+      ['bytes that have not the declared MD5', 'checksum_mismatch', { checksum: `md5:${md5(small)}` }, wrong],
+    ])('%s, which a store has taken all the same', async (_what, code, declared, bytes) => {
+      const made = await ours.made(declared)
+      await (await place.bucket()).put(await keyOf(made), Uint8Array.from(bytes))
+      await expectRejected(ours, made, `422 ${code}`)
     })
 
     it.each(refusedFiles)('%s', async (_what, file, over, answer) => {
