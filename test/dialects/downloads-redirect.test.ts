@@ -24,7 +24,7 @@ describe.skipIf(place.missing)('downloads that are sent on to the store', () => 
     inner = await startS3Proxy(endpoint)
     outer = await startS3Proxy(endpoint)
     gateway = await place.start({
-      more: 'download: { ttl: 2 }',
+      more: 'download: { ttl: 3 }',
       env: { FAIRLEAD_S3_ENDPOINT: inner.endpoint, FAIRLEAD_S3_PUBLIC_ENDPOINT: outer.endpoint },
     })
     call = clientOf(gateway, gateway.key)

@@ -17,18 +17,14 @@ export interface PlaceOptions {
 
 /** Where gateways keep their files. A suite is a function of it, and says what is true of every place. */
 export interface Place {
-  /** Why it cannot be had on this machine, for `describe.skipIf`. */
-  readonly missing: string | undefined
   /** Upload URLs lead to the gateway, which sees what comes by them. */
   readonly takesPuts: boolean
   start(options?: PlaceOptions): Promise<TestGateway>
   /** Keys of all that the gateway has there, finished or not, as the place itself tells them. */
   stored(gateway: TestGateway): Promise<string[]>
-  close(): Promise<void>
 }
 
 export const disk: Place = {
-  missing: undefined,
   takesPuts: true,
   start: ({ plugins, more, env = {} } = {}) => startGateway({ config: configText(plugins, more), env }),
   async stored({ dataDir }) {
@@ -36,14 +32,16 @@ export const disk: Place = {
     const entries = await readdir(folder, { recursive: true, withFileTypes: true })
     return entries.filter((entry) => entry.isFile()).map((file) => relative(folder, join(file.parentPath, file.name)))
   },
-  close: async () => {},
 }
 
 export interface S3Place extends Place {
+  /** Why it cannot be had on this machine, for `describe.skipIf`. */
+  readonly missing: string | undefined
   /** The one bucket of all gateways that were started here, seen through a client that is not the driver's. */
   bucket(): Promise<RawBucket>
   /** What begins the keys of this gateway in the bucket. */
   prefixOf(gateway: TestGateway): string
+  close(): Promise<void>
 }
 
 /** The real server that all test files share. @param settings the section `s3` of the configuration */
