@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Client, sha256 } from './client.ts'
 import { projectRoot } from './gateway.ts'
+import { viewOf, withBytes, workspaceOf } from './presigned.ts'
 import { samplePath, samples } from './samples.ts'
 
 /** A file to send, and what its name and Content-Type say that it is. */
@@ -47,6 +48,19 @@ export const sendings: readonly Sending[] = [
     expected: { contentType, charset: null },
   })),
 ]
+
+/** What the record says when the file was brought by an upload URL. */
+export async function sendByUrl(
+  client: Client,
+  { path, name, declared }: Sending,
+): Promise<Pick<Sent, 'mimetype' | 'facts'>> {
+  const workspace = workspaceOf(client)
+  const declaration = { filename: name, ...(declared === null ? {} : { content_type: declared }) }
+  const { upload } = await withBytes(workspace, declaration, await readFile(path))
+  const view = viewOf(await workspace.confirm(upload.id))
+  const { width, height, duration } = view
+  return { mimetype: view.content_type ?? '', facts: { width, height, duration } }
+}
 
 /** Sends one file by the raw dialect, and fetches it by the address in the answer. */
 export async function send(client: Client, sending: Sending): Promise<Sent> {

@@ -19,6 +19,7 @@ const copyPart = 1024 * 1024 * 1024
 const copiesInFlight = 4
 /** Milliseconds for copying one object or part inside the store. */
 const copyMs = 5 * 60_000
+const secondMs = 1_000
 /** Seconds: SigV4 URLs are good for a week at most. */
 const longestUrl = 7 * 24 * 3_600
 
@@ -51,7 +52,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
       ...(checksum?.algorithm === 'sha256' ? { ChecksumSHA256: checksum.digest } : {}),
     })
     const url = await getSignedUrl(signer, command, {
-      expiresIn: secondsUntil(terms.until),
+      ...lifetime(terms.until),
       signableHeaders: new Set([
         'host',
         // The SDK names a type where none was given.
@@ -172,7 +173,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
           ResponseContentType: terms.contentType,
           ResponseContentDisposition: terms.disposition,
         }),
-        { expiresIn: Math.min(longestUrl, Math.max(1, Math.ceil(terms.seconds))) },
+        lifetime(Date.now() + terms.seconds * secondMs),
       ),
     async copy(from, key, { signal, note = async () => {} }) {
       try {
@@ -190,8 +191,12 @@ export function directAccess(options: DirectOptions): DirectAccess {
   }
 }
 
-const secondsUntil = (until: number): number =>
-  Math.min(longestUrl, Math.max(1, Math.ceil((until - Date.now()) / 1_000)))
+/** From now until then: signatures name the second that has begun, and a URL is never good for less than promised. */
+function lifetime(until: number): { readonly signingDate: Date; readonly expiresIn: number } {
+  const second = Math.floor(Date.now() / secondMs)
+  const seconds = Math.ceil(until / secondMs) - second
+  return { signingDate: new Date(second * secondMs), expiresIn: Math.min(longestUrl, Math.max(1, seconds)) }
+}
 
 function absent(error: unknown): undefined {
   if (!answered(error, 404)) throw error

@@ -1,0 +1,10 @@
+import { afterAll, describe } from 'vitest'
+import { s3Place } from '../support/places.ts'
+import { downloadsSuite } from './suites/downloads.ts'
+
+const place = s3Place()
+afterAll(() => place.close())
+
+describe.skipIf(place.missing)('on S3', () => {
+  downloadsSuite(place)
+})
