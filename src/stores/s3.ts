@@ -27,6 +27,9 @@ import { s3Writer } from './s3/writer.ts'
 /** Milliseconds without a byte from the store, while we wait for one, after which a download is given up. */
 const readIdleMs = 30_000
 
+/** Milliseconds in which the bucket must answer when it is only asked whether it does: probes wait no longer. */
+const checkMs = 3_000
+
 export interface S3StoreOptions extends Omit<S3Address, 'region' | 'forcePathStyle'> {
   readonly bucket: string
   /** What begins every key of this installation, with a slash at its end: others may use the bucket too. */
@@ -185,8 +188,10 @@ export function s3Store(options: S3StoreOptions): S3Store {
     // What writers of an earlier process have left is known from the records, and goes by `clear`.
     recover: async () => {},
     async check() {
-      await request('The bucket of the store does not answer.', (abortSignal) =>
-        client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal }),
+      await request(
+        'The bucket of the store does not answer.',
+        (abortSignal) => client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal }),
+        { deadlineMs: checkMs, patienceMs: 0 },
       )
     },
     close() {

@@ -11,7 +11,7 @@ import {
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { UploadError } from '../../errors.ts'
 import type { ArrivedObject, DirectAccess, PutTerms } from '../../uploads/object-store.ts'
-import { answered, completeMs, request } from './requests.ts'
+import { answered, innerMs, request } from './requests.ts'
 import { objectType } from './writer.ts'
 
 /** Bytes of one PutObject or CopyObject at most: 5 GB, in whichever way the server counts them. */
@@ -19,8 +19,6 @@ const largestSingle = 5_000_000_000
 /** Bytes of one part of a larger copy. */
 const copyPart = 1024 * 1024 * 1024
 const copiesInFlight = 4
-/** Milliseconds for copying one object or part inside the store. */
-const copyMs = 5 * 60_000
 /** Seconds: SigV4 URLs are good for a week at most. */
 const longestUrl = 7 * 24 * 3_600
 
@@ -112,7 +110,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
       ContentType: objectType,
     })
     const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
-    await request('The object could not be copied.', send, { signal, deadlineMs: copyMs })
+    await request('The object could not be copied.', send, { signal, deadlineMs: innerMs(from.size) })
   }
 
   const sourceOf = (from: ArrivedObject) => ({
@@ -153,7 +151,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
           CopySourceRange: `bytes=${start}-${Math.min(start + size, from.size) - 1}`,
         })
         const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
-        const { CopyPartResult } = await request(message, send, { signal: either, deadlineMs: copyMs })
+        const { CopyPartResult } = await request(message, send, { signal: either, deadlineMs: innerMs(size) })
         parts.push({ PartNumber: i + 1, ETag: CopyPartResult?.ETag })
       }
     }
@@ -167,7 +165,8 @@ export function directAccess(options: DirectOptions): DirectAccess {
     either.throwIfAborted()
     const MultipartUpload = { Parts: parts.toSorted((a, b) => a.PartNumber - b.PartNumber) }
     const complete = new CompleteMultipartUploadCommand({ ...target, UploadId, MultipartUpload })
-    await request(message, (abortSignal) => client.send(complete, { abortSignal }), { signal, deadlineMs: completeMs })
+    const deadlineMs = innerMs(from.size)
+    await request(message, (abortSignal) => client.send(complete, { abortSignal }), { signal, deadlineMs })
   }
 
   return {

@@ -11,7 +11,7 @@ import { UploadError } from '../../errors.ts'
 import type { ObjectWriter } from '../../uploads/object-store.ts'
 import { type Lease, type PartMemory, slabBytes } from './memory.ts'
 import { leastPart } from './part-sizes.ts'
-import { answered, completeMs, request } from './requests.ts'
+import { answered, innerMs, request } from './requests.ts'
 
 /** Parts of one object that are sent while the next one fills. */
 const partsInFlight = 2
@@ -131,8 +131,8 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
   }
 
   async function sendBody<T>(part: Lease, ask: (body: Readable, abortSignal: AbortSignal) => Promise<T>): Promise<T> {
-    const sendOnce = async (deadline: AbortSignal): Promise<T> => {
-      const body = part.body()
+    const sendOnce = async (deadline: AbortSignal, alive: () => void): Promise<T> => {
+      const body = part.body(alive)
       try {
         return await ask(body, deadline)
       } finally {
@@ -140,7 +140,7 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
         body.destroy()
       }
     }
-    return request(unwritten, sendOnce, { signal, bytes: part.bytes })
+    return request(unwritten, sendOnce, { signal })
   }
 
   /** The object as a whole. */
@@ -171,7 +171,7 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
           if (found.ContentLength !== received) throw error
         }
       },
-      { signal, deadlineMs: completeMs },
+      { signal, deadlineMs: innerMs(received) },
     )
   }
 
