@@ -110,6 +110,18 @@ describe.skipIf(missingS3())('s3, past the gateway', () => {
       await expect.poll(() => put(url, headers, bytes), { timeout: 10_000, interval: 250 }).toBe(403)
     })
 
+    it('is good until its end, and not for a part of a second more', async () => {
+      for (let ms = 3_000; ms < 4_000; ms += 100) {
+        const until = Date.now() + ms
+        const { url } = await direct.putUrl(key, terms({ until }))
+        const query = new URL(url).searchParams
+        const signed = (query.get('X-Amz-Date') ?? '').replace(/^(....)(..)(..T..)(..)(..)Z$/, '$1-$2-$3:$4:$5Z')
+        const ends = Date.parse(signed) + Number(query.get('X-Amz-Expires')) * 1_000
+        expect(ends).toBeLessThanOrEqual(until)
+        expect(ends).toBeGreaterThan(until - 1_000)
+      }
+    })
+
     it('goes to the address that browsers reach', async () => {
       const elsewhere = rig.open({ publicEndpoint: 'https://s3.example.org' })
       const { url } = await directOf(elsewhere.store).putUrl(key, terms())

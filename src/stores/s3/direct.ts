@@ -50,8 +50,10 @@ export function directAccess(options: DirectOptions): DirectAccess {
       ...(checksum?.algorithm === 'md5' ? { ContentMD5: checksum.digest } : {}),
       ...(checksum?.algorithm === 'sha256' ? { ChecksumSHA256: checksum.digest } : {}),
     })
+    const now = new Date()
     const url = await getSignedUrl(signer, command, {
-      expiresIn: secondsUntil(terms.until),
+      signingDate: now,
+      expiresIn: secondsBetween(now.getTime(), terms.until),
       signableHeaders: new Set([
         'host',
         // The SDK names a type where none was given.
@@ -198,8 +200,9 @@ export function directAccess(options: DirectOptions): DirectAccess {
   }
 }
 
-const secondsUntil = (until: number): number =>
-  Math.min(longestUrl, Math.max(1, Math.ceil((until - Date.now()) / 1_000)))
+/** URLs are signed in whole seconds: this one never outlives its end, after which nobody looks for what it brings any more. */
+const secondsBetween = (now: number, until: number): number =>
+  Math.min(longestUrl, Math.max(1, Math.floor(until / 1_000) - Math.floor(now / 1_000)))
 
 function absent(error: unknown): undefined {
   if (!answered(error, 404)) throw error
