@@ -51,7 +51,7 @@ describe.skipIf(missingS3())('a proxy before an S3 server', () => {
     sending.write('some')
     await fault.hit
     sending.destroy()
-    await once(sending, 'close')
+    await new Promise((resolve) => sending.once('close', resolve))
     await bucket.put('object', Buffer.from('bytes'))
     expect(await direct.get('object')).toEqual(Buffer.from('bytes'))
   })
