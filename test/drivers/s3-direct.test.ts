@@ -206,7 +206,7 @@ describe.skipIf(missingS3())('s3, past the gateway', () => {
       expect(await opened.uploads()).toEqual([])
     })
 
-    it.each(['CopyObject', 'UploadPartCopy', 'CompleteMultipartUpload'] as const)(
+    it.each(['CopyObject', 'CreateMultipartUpload', 'UploadPartCopy', 'CompleteMultipartUpload'] as const)(
       'is copied again when the answer to %s is lost, and not for ever',
       async (operation) => {
         const content = randomBytes(operation === 'CopyObject' ? mib : 13 * mib)
@@ -215,6 +215,7 @@ describe.skipIf(missingS3())('s3, past the gateway', () => {
         proxy.fault(operation, { act: 'cut', when: 'after' })
         await direct.copy(from, 'cd/copy', {})
         expect(Buffer.compare((await opened.get('cd/copy')) ?? Buffer.of(), content)).toBe(0)
+        expect(await opened.uploads()).toEqual([])
         proxy.reset()
         proxy.fault(operation, { act: { status: 503, code: 'SlowDown' }, times: Infinity })
         const away = { code: 'storage_failed', retryAfter: 5 }

@@ -1,7 +1,6 @@
 import {
   CompleteMultipartUploadCommand,
   CopyObjectCommand,
-  CreateMultipartUploadCommand,
   GetObjectCommand,
   HeadObjectCommand,
   PutObjectCommand,
@@ -11,8 +10,8 @@ import {
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { UploadError } from '../../errors.ts'
 import type { ArrivedObject, DirectAccess, PutTerms } from '../../uploads/object-store.ts'
+import { abortTwins, objectType, startUpload } from './multipart.ts'
 import { answered, innerMs, request } from './requests.ts'
-import { objectType } from './writer.ts'
 
 /** Bytes of one PutObject or CopyObject at most: 5 GB, in whichever way the server counts them. */
 const largestSingle = 5_000_000_000
@@ -128,13 +127,8 @@ export function directAccess(options: DirectOptions): DirectAccess {
   ): Promise<void> {
     const target = { Bucket: bucket, Key: place(key) }
     const message = 'The object could not be copied.'
-    const { UploadId } = await request(
-      message,
-      (abortSignal) =>
-        client.send(new CreateMultipartUploadCommand({ ...target, ContentType: objectType }), { abortSignal }),
-      { signal },
-    )
-    if (UploadId === undefined) throw new UploadError('storage_failed', message)
+    const started = await startUpload(client, target, message, signal)
+    const { UploadId } = started
     await note(UploadId)
     const size = Math.min(copyPart, largestCopy)
     const starts = Array.from({ length: Math.ceil(from.size / size) }, (_, i) => i * size)
@@ -169,6 +163,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
     const complete = new CompleteMultipartUploadCommand({ ...target, UploadId, MultipartUpload })
     const deadlineMs = innerMs(from.size)
     await request(message, (abortSignal) => client.send(complete, { abortSignal }), { signal, deadlineMs })
+    await abortTwins(client, target, started)
   }
 
   return {

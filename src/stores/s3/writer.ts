@@ -1,7 +1,6 @@
 import type { Readable } from 'node:stream'
 import {
   CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
   HeadObjectCommand,
   PutObjectCommand,
   type S3Client,
@@ -10,6 +9,7 @@ import {
 import { UploadError } from '../../errors.ts'
 import type { ObjectWriter } from '../../uploads/object-store.ts'
 import { type Lease, type PartMemory, slabBytes } from './memory.ts'
+import { abortTwins, objectType, type StartedUpload, startUpload } from './multipart.ts'
 import { leastPart } from './part-sizes.ts'
 import { answered, innerMs, request } from './requests.ts'
 
@@ -17,8 +17,6 @@ import { answered, innerMs, request } from './requests.ts'
 const partsInFlight = 2
 /** Parts of one object that may be cut before they are full: their numbers are not among those that the sizes are planned for. */
 const mostEarlyParts = 900
-/** The type that every object has in the bucket: what it really is stands in the records. */
-export const objectType = 'application/octet-stream'
 const unwritten = 'The object could not be written.'
 
 export interface WriterOptions {
@@ -57,7 +55,7 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
   let number = 1
   let earlyParts = 0
   let received = 0
-  let multipart: Promise<string> | undefined
+  let multipart: Promise<StartedUpload> | undefined
   let failed: { readonly error: unknown } | undefined
   let state: 'open' | 'finished' | 'aborted' = 'open'
   let running: Promise<unknown> = Promise.resolve()
@@ -110,7 +108,7 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
   }
 
   async function upload(PartNumber: number, part: Lease): Promise<void> {
-    const UploadId = await (multipart ??= create())
+    const { UploadId } = await (multipart ??= create())
     const headers = { UploadId, PartNumber, ContentLength: part.bytes }
     const { ETag } = await sendBody(part, (Body, abortSignal) =>
       client.send(new UploadPartCommand({ ...target, ...headers, Body }), { abortSignal }),
@@ -118,16 +116,10 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
     parts.push({ PartNumber, ETag })
   }
 
-  async function create(): Promise<string> {
-    const { UploadId } = await request(
-      unwritten,
-      (abortSignal) =>
-        client.send(new CreateMultipartUploadCommand({ ...target, ContentType: objectType }), { abortSignal }),
-      { signal },
-    )
-    if (UploadId === undefined) throw new UploadError('storage_failed', unwritten)
-    await options.note(UploadId)
-    return UploadId
+  async function create(): Promise<StartedUpload> {
+    const started = await startUpload(client, target, unwritten, signal)
+    await options.note(started.UploadId)
+    return started
   }
 
   async function sendBody<T>(part: Lease, ask: (body: Readable, abortSignal: AbortSignal) => Promise<T>): Promise<T> {
@@ -153,8 +145,7 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
     ).finally(() => whole.release())
   }
 
-  async function complete(): Promise<void> {
-    const UploadId = await multipart
+  async function complete({ UploadId }: StartedUpload): Promise<void> {
     const MultipartUpload = { Parts: parts.toSorted((a, b) => a.PartNumber - b.PartNumber) }
     let tries = 0
     await request(
@@ -205,12 +196,14 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
     finish: () =>
       step(async () => {
         throwFailure()
-        if (number === 1) await put()
+        if (number > 1) send()
+        while (sending.size > 0) await Promise.race(sending)
+        throwFailure()
+        const started = await multipart
+        if (!started) await put()
         else {
-          send()
-          while (sending.size > 0) await Promise.race(sending)
-          throwFailure()
-          await complete()
+          await complete(started)
+          await abortTwins(client, target, started)
         }
         if (state === 'open') state = 'finished'
       }),
