@@ -34,7 +34,7 @@ try {
     store: await s3Chaos({
       server,
       presignTtl: 20,
-      settle: 2,
+      settle: 10,
       memory: values.memory,
       downloads: values.downloads === 'proxy' ? 'proxy' : 'redirect',
     }),

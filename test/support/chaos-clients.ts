@@ -77,11 +77,14 @@ export function clients(crew: Crew) {
     what: string,
     sending: Sending,
     expected: readonly number[],
-    by: 'gateway' | 'store' = 'gateway',
+    { by = 'gateway', entry }: { readonly by?: 'gateway' | 'store'; readonly entry?: Promised } = {},
   ): Promise<Answer | undefined> {
     const began = performance.now()
+    const asked = new Date().toISOString().slice(11)
     const answer = await (by === 'store' && storeConnection ? storeConnection : connection).send(sending)
-    crew.note(what, answer, performance.now() - began)
+    const ms = performance.now() - began
+    crew.note(what, answer, ms)
+    entry?.history.push(`${asked} ${what}: ${answer?.status ?? 'no answer'} after ${ms.toFixed(0)} ms`)
     if (!answer || expected.includes(answer.status)) return answer
     if (!crew.excused(answer, by))
       breach(`${what} was answered by ${answer.status}: ${answer.bytes.subarray(0, 300).toString()}`)
@@ -176,7 +179,7 @@ export function clients(crew: Crew) {
       const other = file()
       entry.digests.add(other.sha256)
       // One of both is confirmed, or what was looked at first has changed meanwhile and a second confirm is needed.
-      const putting = ask('PUT during a confirm', sendingOf(ticket, other), [200, 403], 'store')
+      const putting = ask('PUT during a confirm', sendingOf(ticket, other), [200, 403], { by: 'store', entry })
       await confirm(entry, [200, 409])
       await putting
     } else await confirm(entry)
@@ -202,7 +205,7 @@ export function clients(crew: Crew) {
     const before = new Set(entry.digests)
     entry.digests.add(brought.sha256)
     // A URL of the store may end while the gateway is away.
-    const answer = await ask('PUT', sending, storeConnection ? [200, 403] : [200], 'store')
+    const answer = await ask('PUT', sending, storeConnection ? [200, 403] : [200], { by: 'store', entry })
     if (answer?.status === 403 && Date.now() < ticket.until) breach('A PUT in time was refused.')
     if (answer?.status !== 200 || Date.now() > ticket.until) return
     // What an earlier one brought is replaced, unless nobody knows when that one ended.
@@ -217,7 +220,7 @@ export function clients(crew: Crew) {
     const bytes = Uint8Array.from(sameLength ? declared.bytes : [...declared.bytes.subarray(0, kib), 1])
     bytes[0] = 255 - (bytes[0] ?? 0)
     const sending = sendingOf(ticket, { bytes, sha256: '' })
-    const answer = await ask('PUT of wrong bytes', sending, [200, 400, 403], 'store')
+    const answer = await ask('PUT of wrong bytes', sending, [200, 400, 403], { by: 'store', entry: ticket.entry })
     if (answer?.status === 200 && bytes.length !== declared.bytes.length) breach('A PUT of another length was taken.')
     ticket.entry.wrong = true
   }
@@ -225,12 +228,14 @@ export function clients(crew: Crew) {
   /** The URL still leads to the store, where nobody wants anything any more. */
   async function putLate(ticket: Ticket, brought: Bytes): Promise<void> {
     if (ticket.entry.state === 'ready' || ticket.entry.state === 'deleted')
-      await ask('PUT afterwards', sendingOf(ticket, brought), [200, 403], 'store')
+      await ask('PUT afterwards', sendingOf(ticket, brought), [200, 403], { by: 'store', entry: ticket.entry })
   }
 
   async function confirm(entry: Promised, expected = entry.wrong ? [409, 410, 422] : [200]): Promise<void> {
     const path = `/api/v1/uploads/${entry.id}/confirm`
-    const answer = await ask(entry.wrong ? 'confirm of wrong bytes' : 'confirm', { method: 'POST', path }, expected)
+    const answer = await ask(entry.wrong ? 'confirm of wrong bytes' : 'confirm', { method: 'POST', path }, expected, {
+      entry,
+    })
     if (!answer) entry.maybeConfirmed = true
     else if (answer.status === 422) entry.state = 'rejected'
     else if (answer.status === 200 && entry.state !== 'deleted') {
@@ -246,7 +251,10 @@ export function clients(crew: Crew) {
     const brought = file()
     ticket.entry.digests.add(brought.sha256)
     const way = storeConnection ?? connection
-    const putting = way.send({ ...sendingOf(ticket, brought), chunked: false, pauseMs: 1 })
+    const putting = way.send({ ...sendingOf(ticket, brought), chunked: false, pauseMs: 1 }).then((answer) => {
+      const ended = new Date().toISOString().slice(11)
+      ticket.entry.history.push(`${ended} the PUT of what was deleted ended: ${answer?.status ?? 'no answer'}`)
+    })
     await sleep(Math.random() * 30)
     await remove(ticket.entry, 'delete during a PUT')
     await putting
@@ -264,7 +272,7 @@ export function clients(crew: Crew) {
   async function remove(entry: Promised, what: string): Promise<void> {
     const [path, right] = Math.random() < 0.5 ? ['/v1/assets/', 204] : ['/api/v1/uploads/', 200]
     const expected = entry.maybeDeleted ? [right, 404] : [right]
-    const answer = await ask(what, { method: 'DELETE', path: path + entry.id }, expected)
+    const answer = await ask(what, { method: 'DELETE', path: path + entry.id }, expected, { entry })
     if (answer) entry.state = 'deleted'
     else entry.maybeDeleted = true
   }
@@ -278,7 +286,7 @@ export function clients(crew: Crew) {
     let answer = await ask('download', { method: 'GET', path, ...hangUp }, storeConnection ? [200, 302] : [200])
     if (answer?.status === 302) {
       const sending = { method: 'GET', path: answer.headers.location ?? '', ...hangUp }
-      answer = await ask('download from the store', sending, [200], 'store')
+      answer = await ask('download from the store', sending, [200], { by: 'store', entry })
     }
     if (answer && !entry.digests.has(sha256(answer.bytes))) breach(`A download of ${entry.id} brought other bytes.`)
     entry.busy = false

@@ -17,6 +17,8 @@ export interface Promised {
   maybeConfirmed: boolean
   /** Somebody works on it. */
   busy: boolean
+  /** What was asked of it and when, for whoever looks for the reason of a breach. */
+  readonly history: string[]
 }
 
 export const shown = z.object({ data: z.object({ status: z.string() }) })
@@ -69,6 +71,7 @@ export const promised = (id: string, state: Promised['state'], digests: readonly
   maybeDeleted: false,
   maybeConfirmed: false,
   busy: false,
+  history: [],
 })
 
 export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')

@@ -140,12 +140,12 @@ export async function storm(options: ChaosOptions, weather: (at: Weather) => Pro
     await untilNothing(() => undecided(dataDir), store.idleWithinMs, breach)
     await holdToPromises(crew)
     await untilNothing(() => workLeft(dataDir), store.idleWithinMs, breach)
+    const code = await gateway.stop('SIGTERM')
+    if (code !== 0) breach(`SIGTERM ended the server with ${code}.`)
+    counts['objects in the end'] = await look({ dataDir, store, book, breach, count })
     const { removed_orphans: orphans, findings } = await doctor(gateway)
     if (orphans > 0) breach(`The doctor had to remove ${orphans} orphans.`)
     findings.forEach(breach)
-    const code = await gateway.stop('SIGTERM')
-    if (code !== 0) breach(`SIGTERM ended the server with ${code}.`)
-    counts['objects in the end'] = await look(dataDir, store, breach, count)
     return { counts, tallies, breaches }
   } catch (error) {
     throw new Error(`The storm broke off. The server said:\n${gateway.log().slice(-4_000)}`, { cause: error })
@@ -158,15 +158,22 @@ export async function storm(options: ChaosOptions, weather: (at: Weather) => Pro
   }
 }
 
+interface Looking {
+  readonly dataDir: string
+  readonly store: ChaosStore
+  readonly book: ReadonlyMap<string, Promised>
+  readonly breach: (text: string) => void
+  readonly count: (what: string) => void
+}
+
 /** At the records and the objects, past the program. Returns how many objects there are. */
-async function look(
-  dataDir: string,
-  store: ChaosStore,
-  breach: (text: string) => void,
-  count: (what: string) => void,
-): Promise<number> {
+async function look({ dataDir, store, book, breach, count }: Looking): Promise<number> {
   const found = await inventory(dataDir, store.shelf(dataDir))
-  found.breaches.forEach(breach)
+  for (const text of found.breaches) {
+    // Keys begin with the upload's id.
+    const known = [...book.values()].find(({ id }) => text.includes(id.replaceAll('-', '')))
+    breach(known ? `${text} It was ${known.state}: ${known.history.join(', ')}.` : text)
+  }
   const once = new Set<string>()
   for (const { filename, state } of found.uploads) {
     if (state === 'expired') count('expired in the end')
