@@ -193,14 +193,14 @@ function jobQueries(db: Kysely<Schema>) {
         ),
     ),
     intents: query<object>()(() => db.selectFrom('object_intent').select('object_key').where('until', 'is', null)),
-    allDue: query<{ due: number }>()(
-      (p) =>
-        db
-          .updateTable('job')
-          .set({ due: p.due })
-          .where('failed_at', 'is', null)
-          .where('due', '>', p.due)
-          .where('kind', '!=', 'look-again'), // too early it would be no second look
+    allDue: query<{ due: number }>()((p) =>
+      db
+        .updateTable('job')
+        .set({ due: p.due })
+        .where('failed_at', 'is', null)
+        .where('due', '>', p.due)
+        // Too early it would be no second look; one that was under way comes back at once.
+        .where(sql<boolean>`(kind <> 'look-again' or json_extract(payload, '$.due') <= ${p.due})`),
     ),
   }
 }

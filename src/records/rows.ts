@@ -68,7 +68,7 @@ export function toWorkspace(row: Selectable<Schema['workspace']>, defaultQuota: 
   }
 }
 
-/** A job's columns: what recovery and audits look for gets a column, the rest is JSON. */
+/** A job's columns: what recovery and audits look for gets a column, the rest is JSON. A claim moves the column `due`, not the JSON's. */
 export function jobColumns(job: NewJob, now: number) {
   const uploadId = 'uploadId' in job ? job.uploadId : 'upload' in job ? job.upload.id : null
   const { kind, ...rest } = job
@@ -76,12 +76,13 @@ export function jobColumns(job: NewJob, now: number) {
     kind,
     uploadId: uploadId === null ? null : idBytes(uploadId),
     objectKey: 'key' in job ? job.key : null,
-    payload: JSON.stringify({ ...rest, due: undefined }),
+    payload: JSON.stringify(rest),
     due: 'due' in job ? job.due : now,
   }
 }
 
 export function toJob(row: Selectable<Schema['job']>): Job {
-  const work: JobWork = { kind: row.kind, ...JSON.parse(row.payload) }
+  const { due: _, ...rest } = JSON.parse(row.payload)
+  const work: JobWork = { kind: row.kind, ...rest }
   return { number: row.number, work, tries: row.tries, due: row.due, error: row.error, failedAt: row.failed_at }
 }

@@ -1,24 +1,17 @@
 import { Readable } from 'node:stream'
 import {
-  AbortMultipartUploadCommand,
   DeleteObjectCommand,
   GetObjectCommand,
   type GetObjectCommandOutput,
   HeadBucketCommand,
   HeadObjectCommand,
-  ListMultipartUploadsCommand,
   ListObjectsV2Command,
 } from '@aws-sdk/client-s3'
 import { notFound, storageUnavailable } from '../errors.ts'
-import {
-  type ByteRange,
-  checkRange,
-  keyPattern,
-  type ObjectStore,
-  type UnfinishedObject,
-} from '../uploads/object-store.ts'
+import { type ByteRange, checkRange, keyPattern, type ObjectStore } from '../uploads/object-store.ts'
 import { directAccess } from './s3/direct.ts'
 import { type PartMemory, partMemory } from './s3/memory.ts'
+import { abortAll, abortUpload, openUploads } from './s3/multipart.ts'
 import { partSizes } from './s3/part-sizes.ts'
 import { type ProfileName, profiles } from './s3/profiles.ts'
 import { answered, request, s3Client, type S3Address } from './s3/requests.ts'
@@ -26,6 +19,9 @@ import { s3Writer } from './s3/writer.ts'
 
 /** Milliseconds without a byte from the store, while we wait for one, after which a download is given up. */
 const readIdleMs = 30_000
+
+/** Milliseconds in which the bucket must answer when it is only asked whether it does: probes wait no longer. */
+const checkMs = 3_000
 
 export interface S3StoreOptions extends Omit<S3Address, 'region' | 'forcePathStyle'> {
   readonly bucket: string
@@ -99,16 +95,6 @@ export function s3Store(options: S3StoreOptions): S3Store {
     return answer?.Body
   }
 
-  async function abortUpload(key: string, UploadId: string): Promise<void> {
-    await request('The object could not be removed.', (abortSignal) =>
-      client
-        .send(new AbortMultipartUploadCommand({ ...at(key), UploadId }), { abortSignal })
-        .catch((error: unknown) => {
-          if (!answered(error, 'NoSuchUpload', 404)) throw error
-        }),
-    )
-  }
-
   async function remove(key: string): Promise<void> {
     const command = new DeleteObjectCommand(at(key))
     await request('The object could not be removed.', (abortSignal) => client.send(command, { abortSignal }))
@@ -140,8 +126,8 @@ export function s3Store(options: S3StoreOptions): S3Store {
       })
     },
     async clear(key, note) {
-      const open = note === null ? await openUploads(key) : [note]
-      for (const id of open) await abortUpload(key, id)
+      if (note === null) await abortAll(client, at(key))
+      else await abortUpload(client, at(key), note)
       await remove(key)
     },
     async read(key, range, signal) {
@@ -179,45 +165,26 @@ export function s3Store(options: S3StoreOptions): S3Store {
         token = page.IsTruncated ? page.NextContinuationToken : undefined
       } while (token !== undefined)
     },
-    endUnfinished: async ({ key, note }) => abortUpload(key, note),
+    endUnfinished: async ({ key, note }) => abortUpload(client, at(key), note),
     async *unfinished(signal) {
-      yield* openUploadsBelow(prefix, signal)
+      for await (const { Key, UploadId: note, startedAt } of openUploads(client, bucket, prefix, signal)) {
+        const key = Key.slice(prefix.length)
+        if (keyPattern.test(key)) yield { key, note, startedAt }
+      }
     },
     // What writers of an earlier process have left is known from the records, and goes by `clear`.
     recover: async () => {},
     async check() {
-      await request('The bucket of the store does not answer.', (abortSignal) =>
-        client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal }),
+      await request(
+        'The bucket of the store does not answer.',
+        (abortSignal) => client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal }),
+        { deadlineMs: checkMs, patienceMs: 0 },
       )
     },
     close() {
       client.destroy()
       signer.destroy()
     },
-  }
-
-  async function openUploads(key: string): Promise<readonly string[]> {
-    const ids: string[] = []
-    for await (const found of openUploadsBelow(place(key))) if (found.key === key) ids.push(found.note)
-    return ids
-  }
-
-  async function* openUploadsBelow(start: string, signal?: AbortSignal): AsyncGenerator<UnfinishedObject> {
-    let next: { readonly KeyMarker?: string | undefined; readonly UploadIdMarker?: string | undefined } | undefined = {}
-    while (next) {
-      const command: ListMultipartUploadsCommand = new ListMultipartUploadsCommand({
-        Bucket: bucket,
-        Prefix: start,
-        ...next,
-      })
-      const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
-      const page = await request('The unfinished objects could not be listed.', send, { signal })
-      for (const { Key = '', UploadId = '', Initiated } of page.Uploads ?? []) {
-        const key = Key.slice(prefix.length)
-        if (keyPattern.test(key)) yield { key, note: UploadId, startedAt: Initiated?.getTime() ?? 0 }
-      }
-      next = page.IsTruncated ? { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker } : undefined
-    }
   }
 }
 

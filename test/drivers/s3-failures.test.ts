@@ -47,6 +47,7 @@ describe.skipIf(missingS3())('s3, when the server fails', () => {
 
   async function expectStored(bytes: Buffer): Promise<void> {
     expect(Buffer.compare((await opened.get(key)) ?? Buffer.of(), bytes)).toBe(0)
+    expect(await opened.uploads()).toEqual([])
     expect(store.memory.used).toBe(0)
   }
 
@@ -170,14 +171,22 @@ describe.skipIf(missingS3())('s3, when the server fails', () => {
     await expectStored(large)
   })
 
-  it('leaves an upload that was begun twice where it can be found', async () => {
+  it('ends the other one when an upload was begun twice', async () => {
     proxy.fault('CreateMultipartUpload', { act: 'cut', when: 'after' })
     await writeObject(store, key, large)
+    expect(proxy.counts()).toMatchObject({ CreateMultipartUpload: 2, ListMultipartUploads: 1, AbortMultipartUpload: 1 })
+    await expectStored(large)
+  })
+
+  it('keeps what is complete when the other one cannot be ended, which can be found', async () => {
+    proxy.fault('CreateMultipartUpload', { act: 'cut', when: 'after' })
+    proxy.fault('ListMultipartUploads', { act: internalError, times: 3 })
+    await writeObject(store, key, large)
+    expect(Buffer.compare((await opened.get(key)) ?? Buffer.of(), large)).toBe(0)
     const open = await opened.uploads()
     expect(open).toHaveLength(1)
     const found = await Array.fromAsync(store.unfinished?.() ?? [])
     expect(found.map(({ note }) => note)).toEqual(open.map(({ id }) => id))
-    await expectStored(large)
   })
 
   it('sends no part before the note is kept', async () => {

@@ -1,354 +1,196 @@
-import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
-import { projectRoot, startGateway, type TestGateway } from './gateway.ts'
-import { inventory } from './inventory.ts'
-import { type Answer, type Sending, type Wire, wire } from './wire.ts'
+import { type Crew, clients } from './chaos-clients.ts'
+import { holdToPromises, type Promised } from './chaos-promises.ts'
+import { type ChaosStore, diskChaos } from './chaos-stores.ts'
+import { startGateway, type TestGateway } from './gateway.ts'
+import { inventory, undecided, workLeft } from './inventory.ts'
+import { wire } from './wire.ts'
 
-const kib = 1024
-const mib = 1024 * kib
-/** Acknowledged files beyond which clients delete more than they upload. */
-const manyFiles = 400
-/** Milliseconds within which the server must be idle once the clients have gone. */
-const idleWithinMs = 30_000
 const pollMs = 200
 /** One kill of so many comes while the server starts. */
 const killsWhileStarting = 5
 
-/** Every upload URL outlives the run; what no record knows is an orphan after a second, and the sweep comes round every second. */
-const config = `
-import { quota } from '${projectRoot}/plugins/quota.ts'
-import { sniffType } from '${projectRoot}/plugins/sniff-type.ts'
-export default {
-  plugins: [sniffType(), quota()],
-  presign: { ttl: 86400 },
-  sweep: { interval: 1, orphanGrace: 1 },
-}
-`
-
 export interface ChaosOptions {
-  readonly kills: number
-  /** Seconds between a start and the next kill: at least, at most. */
-  readonly secondsBetween: readonly [number, number]
   readonly clients: number
   /** Bytes of the few largest bodies. */
   readonly largestBytes: number
+  /** Share of the bodies that are as large. @default 0.02 */
+  readonly largeShare?: number
+  /** @default the disk */
+  readonly store?: ChaosStore
+  readonly excused?: Crew['excused']
   readonly report?: (line: string) => void
 }
 
-export interface ChaosResult {
+export interface KillOptions extends ChaosOptions {
   readonly kills: number
+  /** Seconds between a start and the next kill: at least, at most. */
+  readonly secondsBetween: readonly [number, number]
+}
+
+/** One kind of request, by what became of it. */
+export interface Tally {
+  times: number
+  slowestMs: number
+}
+
+export interface ChaosResult {
   /** How often each thing was done, and how often nobody knows how it ended. */
   readonly counts: Readonly<Record<string, number>>
-  readonly slowestStartMs: number
+  /** By request, then by the answer's status, or `no answer`. */
+  readonly tallies: ReadonlyMap<string, ReadonlyMap<string, Readonly<Tally>>>
   /** Each of them is a bug. Empty: the server kept every promise. */
   readonly breaches: readonly string[]
 }
 
-/** What the server has promised about one upload. */
-interface Promised {
-  readonly id: string
-  /** `stored`: a PUT was acknowledged; `ready`: the file was; `deleted`: nothing may ever answer again. */
-  state: 'created' | 'stored' | 'ready' | 'deleted'
-  /** SHA-256 of the bytes that may be there: more than one only when a PUT of others had no answer. */
-  readonly digests: Set<string>
-  /** A delete was sent whose answer was lost. */
-  maybeDeleted: boolean
-  /** A confirm was sent whose answer was lost. */
-  maybeReady: boolean
-  /** Somebody works on it. */
-  busy: boolean
+export interface KillResult extends ChaosResult {
+  readonly kills: number
+  readonly slowestStartMs: number
 }
 
-const rawAnswer = z.object({ data: z.object({ assetId: z.string(), size: z.number() }) })
-const created = z.object({ data: z.object({ upload: z.object({ id: z.string() }), upload_url: z.string() }) })
-const shown = z.object({ data: z.object({ status: z.string() }) })
-const diagnosis = z.object({
-  findings: z.array(z.string()),
-  removed_orphans: z.number(),
-  checked: z.object({ jobs_waiting: z.number() }),
-})
+/** What befalls the server while the clients work. */
+export interface Weather {
+  readonly gateway: TestGateway
+  readonly breach: (text: string) => void
+  readonly count: (what: string) => void
+  /** The uploads that the clients know. */
+  readonly known: () => number
+  readonly breaches: () => number
+}
+
+const diagnosis = z.object({ findings: z.array(z.string()), removed_orphans: z.number() })
 
 /**
  * Clients upload, confirm, delete, download and hang up, while the server is killed and started again; nobody waits for anybody.
  * Then everything that was acknowledged must be there byte for byte, and nothing else.
  */
-export async function chaos(options: ChaosOptions): Promise<ChaosResult> {
+export async function chaos(options: KillOptions): Promise<KillResult> {
+  let slowestStartMs = 0
+  const result = await storm(options, async ({ gateway, breach, count, known, breaches }) => {
+    const port = { FAIRLEAD_PORT: new URL(gateway.url).port }
+    for (let kill = 1; kill <= options.kills; kill++) {
+      const [least, most] = options.secondsBetween
+      await sleep(1_000 * (least + Math.random() * (most - least)))
+      await gateway.stop('SIGKILL')
+      if (kill % killsWhileStarting === 0) {
+        const starting = gateway.start(port).catch(() => count('killed while starting'))
+        await sleep(100 + Math.random() * 400)
+        await gateway.stop('SIGKILL')
+        await starting
+      }
+      const began = performance.now()
+      await gateway.start(port)
+      slowestStartMs = Math.max(slowestStartMs, performance.now() - began)
+      for (const finding of (await doctor(gateway, '--dry-run')).findings) breach(`After kill ${kill}: ${finding}`)
+      options.report?.(`kill ${kill}: ${known()} uploads known, ${breaches()} breaches`)
+    }
+  })
+  return { ...result, kills: options.kills, slowestStartMs: Math.round(slowestStartMs) }
+}
+
+/** The clients at work until the weather is over; then all that was promised is looked at. */
+export async function storm(options: ChaosOptions, weather: (at: Weather) => Promise<void>): Promise<ChaosResult> {
+  const store = options.store ?? diskChaos()
   // The many starts share what the first one has compiled.
   const compiled = await mkdtemp(join(tmpdir(), 'fairlead-compiled-'))
-  const env = { FAIRLEAD_LOG_LEVEL: 'warn', NODE_COMPILE_CACHE: compiled }
-  const gateway = await startGateway({ config, env })
+  const env = { FAIRLEAD_LOG_LEVEL: 'warn', NODE_COMPILE_CACHE: compiled, ...store.env }
+  const gateway = await startGateway({ config: store.config, env })
+  const connection = wire(gateway.url, gateway.key)
+  const storeConnection = store.proxy && wire(store.proxy.endpoint)
+  const breaches: string[] = []
+  const counts: Record<string, number> = {}
+  const count = (what: string): void => void (counts[what] = (counts[what] ?? 0) + 1)
+  const breach = (text: string): void => void breaches.push(text)
+  const tallies = new Map<string, Map<string, Tally>>()
+  const book = new Map<string, Promised>()
+  const crew: Crew = {
+    connection,
+    storeConnection,
+    book,
+    largestBytes: options.largestBytes,
+    largeShare: options.largeShare ?? 0.02,
+    presignTtlMs: store.presignTtlMs,
+    excused: options.excused ?? (() => false),
+    breach,
+    count,
+    note(what, answer, ms) {
+      count(answer ? what : `${what}, no answer`)
+      const status = answer ? String(answer.status) : 'no answer'
+      const kinds = tallies.get(what) ?? new Map<string, Tally>()
+      const tally = kinds.get(status) ?? { times: 0, slowestMs: 0 }
+      tallies.set(what, kinds.set(status, tally))
+      tally.times++
+      tally.slowestMs = Math.max(tally.slowestMs, ms)
+    },
+  }
   try {
-    return await storm(gateway, options)
+    const ending = new AbortController()
+    const atWork = clients(crew)
+    const working = Array.from({ length: options.clients }, async () => {
+      while (!ending.signal.aborted) await atWork.act()
+    })
+    const known = () => book.size
+    await weather({ gateway, breach, count, known, breaches: () => breaches.length }).finally(() => ending.abort())
+    await Promise.all(working)
+    const { dataDir } = gateway
+    await untilNothing(() => undecided(dataDir), store.idleWithinMs, breach)
+    await holdToPromises(crew)
+    await untilNothing(() => workLeft(dataDir), store.idleWithinMs, breach)
+    const code = await gateway.stop('SIGTERM')
+    if (code !== 0) breach(`SIGTERM ended the server with ${code}.`)
+    counts['objects in the end'] = await look({ dataDir, store, book, breach, count })
+    const { removed_orphans: orphans, findings } = await doctor(gateway)
+    if (orphans > 0) breach(`The doctor had to remove ${orphans} orphans.`)
+    findings.forEach(breach)
+    return { counts, tallies, breaches }
+  } catch (error) {
+    throw new Error(`The storm broke off. The server said:\n${gateway.log().slice(-4_000)}`, { cause: error })
   } finally {
+    connection.close()
+    storeConnection?.close()
     await gateway.close()
+    await store.close()
     await rm(compiled, { recursive: true, force: true })
   }
 }
 
-async function storm(gateway: TestGateway, options: ChaosOptions): Promise<ChaosResult> {
-  const breaches: string[] = []
-  const counts: Record<string, number> = {}
-  const count = (what: string): void => void (counts[what] = (counts[what] ?? 0) + 1)
-  const origin = gateway.url
-  const connection = wire(origin, gateway.key)
-  const book = new Map<string, Promised>()
-  const ending = new AbortController()
-  const crew = clients({ connection, book, count, breach: (text) => breaches.push(text), ...options })
-
-  const working = Array.from({ length: options.clients }, async () => {
-    while (!ending.signal.aborted) await crew.act()
-  })
-  let slowestStartMs = 0
-  for (let kill = 1; kill <= options.kills; kill++) {
-    const [least, most] = options.secondsBetween
-    await sleep(1_000 * (least + Math.random() * (most - least)))
-    await gateway.stop('SIGKILL')
-    const port = { FAIRLEAD_PORT: new URL(origin).port }
-    if (kill % killsWhileStarting === 0) {
-      const starting = gateway.start(port).catch(() => count('killed while starting'))
-      await sleep(100 + Math.random() * 400)
-      await gateway.stop('SIGKILL')
-      await starting
-    }
-    const began = performance.now()
-    await gateway.start(port)
-    slowestStartMs = Math.max(slowestStartMs, performance.now() - began)
-    for (const finding of (await doctor(gateway, '--dry-run')).findings) breaches.push(`After kill ${kill}: ${finding}`)
-    options.report?.(`kill ${kill}: ${book.size} uploads known, ${breaches.length} breaches`)
-  }
-  ending.abort()
-  await Promise.all(working)
-
-  await untilIdle(gateway, breaches)
-  await settle(connection, book, breaches, count)
-  await untilIdle(gateway, breaches)
-  const { removed_orphans: orphans, findings } = await doctor(gateway)
-  if (orphans > 0) breaches.push(`The doctor had to remove ${orphans} orphans.`)
-  breaches.push(...findings)
-  connection.close()
-  const code = await gateway.stop('SIGTERM')
-  if (code !== 0) breaches.push(`SIGTERM ended the server with ${code}.`)
-  const found = await inventory(gateway.dataDir)
-  breaches.push(...found.breaches)
-  for (const { filename, state } of found.uploads) {
-    if (state === 'expired') count('interrupted by a kill')
-    else if (filename.startsWith('cut-')) breaches.push(`A body that was cut became an upload that is ${state}.`)
-  }
-  counts['objects in the end'] = found.objects
-  return { kills: options.kills, counts, slowestStartMs: Math.round(slowestStartMs), breaches }
-}
-
-interface Crew {
-  readonly connection: Wire
-  readonly book: Map<string, Promised>
-  readonly largestBytes: number
-  readonly count: (what: string) => void
+interface Looking {
+  readonly dataDir: string
+  readonly store: ChaosStore
+  readonly book: ReadonlyMap<string, Promised>
   readonly breach: (text: string) => void
+  readonly count: (what: string) => void
 }
 
-/** What a client may do next: something at random, to its end. */
-function clients({ connection, book, largestBytes, count, breach }: Crew) {
-  const pool = randomBytes(largestBytes + mib)
-
-  /** Bytes that no other file has, of any size: most are small, a few are large. */
-  function file(): { readonly bytes: Uint8Array; readonly sha256: string } {
-    const most = [1, 200, 10 * kib, 256 * kib, 256 * kib, mib, 4 * mib][randomInt(7)] ?? 1
-    const size = Math.random() < 0.02 ? largestBytes : 1 + randomInt(most)
-    const at = randomInt(mib)
-    const bytes = pool.subarray(at, at + size)
-    return { bytes, sha256: sha256(bytes) }
+/** At the records and the objects, past the program. Returns how many objects there are. */
+async function look({ dataDir, store, book, breach, count }: Looking): Promise<number> {
+  const found = await inventory(dataDir, store.shelf(dataDir))
+  for (const text of found.breaches) {
+    // Keys begin with the upload's id.
+    const known = [...book.values()].find(({ id }) => text.includes(id.replaceAll('-', '')))
+    breach(known ? `${text} It was ${known.state}: ${known.history.join(', ')}.` : text)
   }
-
-  /** Sends, and looks at what may not be whatever happens: an answer nobody expects. */
-  async function ask(what: string, sending: Sending, expected: readonly number[]): Promise<Answer | undefined> {
-    const answer = await connection.send(sending)
-    count(answer ? what : `${what}, no answer`)
-    if (answer && !expected.includes(answer.status))
-      breach(`${what} was answered by ${answer.status}: ${answer.bytes.subarray(0, 300).toString()}`)
-    return answer && expected.includes(answer.status) ? answer : undefined
+  const once = new Set<string>()
+  for (const { filename, state } of found.uploads) {
+    if (state === 'expired') count('expired in the end')
+    else if (filename.startsWith('cut-')) breach(`A body that was cut became an upload that is ${state}.`)
+    else if (filename.startsWith('once-') && once.size === once.add(filename).size)
+      breach(`${filename} was sent with an Idempotency-Key and is there twice.`)
   }
-
-  async function raw(): Promise<void> {
-    const { bytes, sha256: digest } = file()
-    const body = { body: bytes, chunked: Math.random() < 0.5, ...(Math.random() < 0.2 && { pauseMs: 1 }) }
-    const headers = { 'x-file-name': 'raw.bin' }
-    const answer = await ask('raw upload', { method: 'POST', path: '/v1/uploads', headers, ...body }, [201])
-    if (!answer) return
-    const { assetId, size } = rawAnswer.parse(answer.json()).data
-    if (size !== bytes.length) breach(`An upload of ${bytes.length} bytes was acknowledged with ${size}.`)
-    book.set(assetId, promised(assetId, 'ready', [digest]))
-  }
-
-  async function cutRaw(): Promise<void> {
-    const { bytes } = file()
-    count('raw upload cut by the client')
-    await connection.send({
-      method: 'POST',
-      path: '/v1/uploads',
-      headers: { 'x-file-name': 'cut-raw.bin' },
-      body: bytes,
-      chunked: Math.random() < 0.5,
-      cutAfter: randomInt(bytes.length),
-    })
-  }
-
-  async function presigned(): Promise<void> {
-    const first = file()
-    const declared = Math.random() < 0.5
-    const checksum = `sha256:${Buffer.from(first.sha256, 'hex').toString('base64')}`
-    const draft = {
-      filename: 'presigned.bin',
-      category: 'other',
-      size_bytes: declared ? first.bytes.length : undefined,
-    }
-    const body = Buffer.from(JSON.stringify(declared ? { ...draft, checksum } : draft))
-    const json = { 'Content-Type': 'application/json' }
-    const made = await ask('create', { method: 'POST', path: '/api/v1/uploads', headers: json, body }, [201])
-    if (!made) return
-    const { upload, upload_url: path } = created.parse(made.json()).data
-    const entry = promised(upload.id, 'created', [])
-    entry.busy = true
-    book.set(upload.id, entry)
-    const chance = Math.random()
-    await put(entry, path, first, chance < 0.15)
-    if (chance > 0.7) await put(entry, path, declared ? first : file(), chance > 0.9)
-    if (chance > 0.2 && entry.state === 'stored') await confirm(entry)
-    entry.busy = false
-  }
-
-  async function put(entry: Promised, path: string, { bytes, sha256: digest }: ReturnType<typeof file>, cut: boolean) {
-    const sending = { method: 'PUT', path, body: bytes, chunked: Math.random() < 0.3 }
-    if (cut) {
-      count('PUT cut by the client')
-      await connection.send({ ...sending, cutAfter: randomInt(bytes.length) })
-      return
-    }
-    const before = new Set(entry.digests)
-    entry.digests.add(digest)
-    if (!(await ask('PUT', sending, [200]))) return
-    // What an earlier one brought is replaced, unless nobody knows when that one ended.
-    if (entry.state === 'stored' && before.size === 1 && !before.has(digest))
-      for (const old of before) entry.digests.delete(old)
-    entry.state = 'stored'
-  }
-
-  async function confirm(entry: Promised): Promise<void> {
-    const answer = await ask('confirm', { method: 'POST', path: `/api/v1/uploads/${entry.id}/confirm` }, [200])
-    if (answer) entry.state = 'ready'
-    else entry.maybeReady = true
-  }
-
-  /** A delete while the bytes are still on their way. */
-  async function deleteDuringPut(): Promise<void> {
-    const body = Buffer.from(JSON.stringify({ filename: 'doomed.bin', category: 'other' }))
-    const json = { 'Content-Type': 'application/json' }
-    const made = await ask('create', { method: 'POST', path: '/api/v1/uploads', headers: json, body }, [201])
-    if (!made) return
-    const { upload, upload_url: path } = created.parse(made.json()).data
-    const entry = promised(upload.id, 'created', [])
-    entry.busy = true
-    book.set(upload.id, entry)
-    const { bytes, sha256: digest } = file()
-    entry.digests.add(digest)
-    const putting = connection.send({ method: 'PUT', path, body: bytes, pauseMs: 1 })
-    await sleep(Math.random() * 30)
-    await remove(entry, 'delete during a PUT')
-    await putting
-    entry.busy = false
-  }
-
-  async function removeSome(): Promise<void> {
-    const entry = pick(() => true)
-    if (!entry) return
-    entry.busy = true
-    await remove(entry, 'delete')
-    entry.busy = false
-  }
-
-  async function remove(entry: Promised, what: string): Promise<void> {
-    const [path, right] = Math.random() < 0.5 ? ['/v1/assets/', 204] : ['/api/v1/uploads/', 200]
-    const answer = await ask(
-      what,
-      { method: 'DELETE', path: path + entry.id },
-      entry.maybeDeleted ? [right, 404] : [right],
-    )
-    if (answer) entry.state = 'deleted'
-    else entry.maybeDeleted = true
-  }
-
-  async function download(): Promise<void> {
-    const entry = pick(({ state, maybeDeleted }) => state === 'ready' && !maybeDeleted)
-    if (!entry) return raw()
-    entry.busy = true
-    const hangUp = Math.random() < 0.2 ? { hangUpAfter: randomInt(mib) } : {}
-    const path = `/api/v1/uploads/${entry.id}/download`
-    const answer = await ask('download', { method: 'GET', path, ...hangUp }, [200])
-    if (answer && !entry.digests.has(sha256(answer.bytes))) breach(`A download of ${entry.id} brought other bytes.`)
-    entry.busy = false
-  }
-
-  function pick(wanted: (entry: Promised) => boolean): Promised | undefined {
-    const free = [...book.values()].filter((entry) => entry.state !== 'deleted' && !entry.busy && wanted(entry))
-    return free[Math.floor(Math.random() * free.length)]
-  }
-
-  return {
-    act(): Promise<void> {
-      const chance = Math.random()
-      const live = [...book.values()].filter((entry) => entry.state !== 'deleted').length
-      if (chance < (live > manyFiles ? 0.5 : 0.12)) return removeSome()
-      if (chance < 0.55) return raw()
-      if (chance < 0.8) return presigned()
-      if (chance < 0.85) return cutRaw()
-      if (chance < 0.9) return deleteDuringPut()
-      return download()
-    },
-  }
+  return found.objects
 }
 
-/** Holds the server to everything that it has promised. */
-async function settle(
-  connection: Wire,
-  book: ReadonlyMap<string, Promised>,
-  breaches: string[],
-  count: (what: string) => void,
+async function untilNothing(
+  left: () => readonly string[],
+  withinMs: number,
+  breach: (text: string) => void,
 ): Promise<void> {
-  for (const entry of book.values()) {
-    const path = `/api/v1/uploads/${entry.id}`
-    const look = await connection.send({ method: 'GET', path })
-    const about = `Upload ${entry.id} (${entry.state})`
-    if (look?.status === 404 && (entry.state === 'deleted' || entry.maybeDeleted)) {
-      count('deleted in the end')
-      continue
-    }
-    if (look?.status !== 200 || entry.state === 'deleted') {
-      breaches.push(`${about} is answered by ${look?.status}.`)
-      continue
-    }
-    const { status } = shown.parse(look.json()).data
-    const allowed = entry.state === 'ready' ? ['confirmed'] : entry.maybeReady ? ['pending', 'confirmed'] : ['pending']
-    if (!allowed.includes(status)) breaches.push(`${about} shows ${status}.`)
-    if (status === 'pending') {
-      const confirmed = await connection.send({ method: 'POST', path: `${path}/confirm` })
-      const right = entry.state === 'stored' ? [200] : entry.digests.size > 0 ? [200, 409] : [409]
-      if (!right.includes(confirmed?.status ?? 0)) breaches.push(`The confirm of ${about} gave ${confirmed?.status}.`)
-      count(`confirmed in the end: ${confirmed?.status}`)
-      if (confirmed?.status !== 200) continue
-    }
-    const file = await connection.send({ method: 'GET', path: `${path}/download` })
-    if (file?.status !== 200 || !entry.digests.has(sha256(file.bytes))) breaches.push(`${about} has other bytes.`)
-    count('downloaded in the end')
-  }
-}
-
-async function untilIdle(gateway: TestGateway, breaches: string[]): Promise<void> {
-  for (const end = Date.now() + idleWithinMs; Date.now() < end; await sleep(pollMs))
-    if ((await doctor(gateway, '--dry-run')).checked.jobs_waiting === 0) return
-  breaches.push(`Jobs still wait after ${idleWithinMs} ms.`)
+  for (const end = Date.now() + withinMs; Date.now() < end; await sleep(pollMs)) if (left().length === 0) return
+  breach(`After ${withinMs} ms: ${left().join(' ')}`)
 }
 
 async function doctor(gateway: TestGateway, ...flags: string[]): Promise<z.infer<typeof diagnosis>> {
@@ -357,14 +199,3 @@ async function doctor(gateway: TestGateway, ...flags: string[]): Promise<z.infer
   if (!read.success) throw new Error(`The doctor said nothing: ${stderr}`)
   return read.data
 }
-
-const promised = (id: string, state: Promised['state'], digests: readonly string[]): Promised => ({
-  id,
-  state,
-  digests: new Set(digests),
-  maybeDeleted: false,
-  maybeReady: false,
-  busy: false,
-})
-
-const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')

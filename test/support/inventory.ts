@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import Database from 'better-sqlite3'
 import { z } from 'zod'
+import type { RawBucket } from './s3-raw.ts'
 
 const uploadRow = z.object({
   number: z.number(),
@@ -24,34 +25,99 @@ export type UploadRow = z.infer<typeof uploadRow>
 
 export interface Inventory {
   readonly uploads: readonly UploadRow[]
-  /** Files below the store's directory. */
   readonly objects: number
   /** What does not fit together, in sentences. */
   readonly breaches: readonly string[]
 }
 
+/** Where the objects are, past the program. */
+export interface Shelf {
+  list(): Promise<readonly { readonly key: string; readonly size: number }[]>
+  /** SHA-256, hexadecimal. */
+  digest(key: string): Promise<string>
+  /** What was begun there and is neither finished nor gone, in sentences. */
+  unfinished(): Promise<readonly string[]>
+}
+
 /**
- * Looks at a data directory without the program: the database through a connection that can only read, the files through node:fs.
+ * Looks at an installation without the program: the database through a connection that can only read, the objects through their shelf.
  * Nothing may be under way: every job done, every object known, every digest right, every counter the sum of its rows.
  */
-export async function inventory(dataDir: string): Promise<Inventory> {
-  const db = new Database(join(dataDir, 'fairlead.db'), { readonly: true })
+export async function inventory(dataDir: string, shelf = folderShelf(dataDir)): Promise<Inventory> {
+  const db = openRecords(dataDir)
   try {
     const uploads = z.array(uploadRow).parse(db.prepare('select * from upload').all())
     const breaches = [...leftovers(db), ...counterBreaches(db, uploads), ...stateBreaches(uploads)]
-    const files = await filesBelow(join(dataDir, 'objects'))
-    breaches.push(...(await objectBreaches(join(dataDir, 'objects'), files, uploads)))
-    return { uploads, objects: files.length, breaches }
+    const objects = await shelf.list()
+    breaches.push(...(await objectBreaches(shelf, objects, uploads)), ...(await shelf.unfinished()))
+    return { uploads, objects: objects.length, breaches }
   } finally {
     db.close()
   }
 }
 
-function leftovers(db: Database.Database): string[] {
-  return ['job', 'object_intent'].flatMap((table) => {
-    const { rows } = countRow.parse(db.prepare(`select count(*) as rows from ${table}`).get())
-    return rows === 0 ? [] : [`${rows} rows are left in ${table}.`]
-  })
+/** Jobs and intents that are left: what the server still has to do by itself. */
+export const workLeft = (dataDir: string): readonly string[] => looked(dataDir, leftovers)
+
+/** Uploads whose verdict is still to come. */
+export const undecided = (dataDir: string): readonly string[] =>
+  looked(dataDir, (db) => leftRows(db, 'upload', "where state = 'processing'"))
+
+function looked<T>(dataDir: string, look: (db: Database.Database) => T): T {
+  const db = openRecords(dataDir)
+  try {
+    return look(db)
+  } finally {
+    db.close()
+  }
+}
+
+/** What begins the keys of this installation in a bucket. */
+export const prefixOf = (dataDir: string): string =>
+  looked(dataDir, (db) => `${z.object({ id: z.string() }).parse(db.prepare('select id from installation').get()).id}/`)
+
+const openRecords = (dataDir: string): Database.Database =>
+  new Database(join(dataDir, 'fairlead.db'), { readonly: true })
+
+/** The files of the disk driver. */
+export function folderShelf(dataDir: string): Shelf {
+  const folder = join(dataDir, 'objects')
+  return {
+    async list() {
+      const files = await filesBelow(folder)
+      return Promise.all(files.map(async (key) => ({ key, size: (await stat(join(folder, key))).size })))
+    },
+    async digest(key) {
+      const hash = createHash('sha256')
+      await pipeline(createReadStream(join(folder, key)), hash)
+      return hash.digest('hex')
+    },
+    unfinished: async () => [],
+  }
+}
+
+/** The installation's part of a bucket, through a client that is not the driver's. */
+export function bucketShelf(bucket: RawBucket, prefix: string): Shelf {
+  return {
+    async list() {
+      return (await bucket.list(prefix)).map(({ key, size }) => ({ key: key.slice(prefix.length), size }))
+    },
+    async digest(key) {
+      return createHash('sha256')
+        .update((await bucket.get(prefix + key)) ?? '')
+        .digest('hex')
+    },
+    async unfinished() {
+      return (await bucket.uploads()).map(({ key }) => `The multipart upload of ${key} is still open.`)
+    },
+  }
+}
+
+const leftovers = (db: Database.Database): string[] => [...leftRows(db, 'job'), ...leftRows(db, 'object_intent')]
+
+function leftRows(db: Database.Database, table: string, where = ''): string[] {
+  const { rows } = countRow.parse(db.prepare(`select count(*) as rows from ${table} ${where}`).get())
+  return rows === 0 ? [] : [`${rows} rows are left in ${table}${where === '' ? '' : ` ${where}`}.`]
 }
 
 function counterBreaches(db: Database.Database, uploads: readonly UploadRow[]): string[] {
@@ -87,26 +153,25 @@ function stateBreaches(uploads: readonly UploadRow[]): string[] {
 }
 
 async function objectBreaches(
-  folder: string,
-  files: readonly string[],
+  shelf: Shelf,
+  objects: Awaited<ReturnType<Shelf['list']>>,
   uploads: readonly UploadRow[],
 ): Promise<string[]> {
   const known = new Map(uploads.flatMap((upload) => (upload.object_key === null ? [] : [[upload.object_key, upload]])))
   const breaches: string[] = []
-  for (const file of files) {
-    const upload = known.get(file)
-    known.delete(file)
+  for (const { key, size } of objects) {
+    const upload = known.get(key)
+    known.delete(key)
     if (!upload) {
-      breaches.push(`The file ${file} belongs to no upload.`)
+      breaches.push(`The object ${key} belongs to no upload.`)
       continue
     }
-    const path = join(folder, file)
-    const { size } = await stat(path)
-    if (size !== upload.size) breaches.push(`${file} has ${size} bytes, its row says ${upload.size}.`)
-    if ((await digestOf(path)) !== Buffer.from(upload.sha256 ?? []).toString('hex'))
-      breaches.push(`${file} has not the digest of its row.`)
+    if (size !== upload.size) breaches.push(`${key} has ${size} bytes, its row says ${upload.size}.`)
+    // What came past the gateway may have no digest there; whoever brought it knows what it has to be.
+    if (upload.sha256 !== null && (await shelf.digest(key)) !== Buffer.from(upload.sha256).toString('hex'))
+      breaches.push(`${key} has not the digest of its row.`)
   }
-  for (const [key, { number, state }] of known) breaches.push(`Upload ${number} (${state}) has no file ${key}.`)
+  for (const [key, { number, state }] of known) breaches.push(`Upload ${number} (${state}) has no object ${key}.`)
   return breaches
 }
 
@@ -115,12 +180,6 @@ async function filesBelow(folder: string): Promise<string[]> {
   return entries
     .filter((entry) => !entry.isDirectory())
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
-}
-
-async function digestOf(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  await pipeline(createReadStream(path), hash)
-  return hash.digest('hex')
 }
 
 const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0)

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable, Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -145,7 +144,8 @@ async function answer(
   res: ServerResponse,
 ): Promise<void> {
   // Who asked whether to send the body waits for this answer; of others it has been read before a server answers.
-  if (req.headers.expect === undefined && !req.readableEnded) await once(req.resume(), 'close')
+  if (req.headers.expect === undefined && !req.readableEnded)
+    await new Promise((resolve) => req.resume().once('close', resolve))
   if (res.destroyed) return
   seen.status = status
   res.writeHead(status, { 'content-type': 'application/xml' })

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { get } from 'node:http'
+import { get, request } from 'node:http'
 import { AwsClient } from 'aws4fetch'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { missingS3, newBucket, sharedS3 } from './s3.ts'
@@ -42,6 +42,18 @@ describe.skipIf(missingS3())('a proxy before an S3 server', () => {
       expect(found).toMatchObject({ operation: 'GetObject', key: 'object', received: size, status: 200 })
       proxy.reset()
     }
+  })
+
+  it('goes on when a client hangs up in the body of what is answered on purpose', async () => {
+    const fault = proxy.fault('PutObject', { act: { status: 500, code: 'InternalError' } })
+    const headers = { 'Content-Length': '1000' }
+    const sending = request(`${proxy.endpoint}/${direct.name}/cut`, { method: 'PUT', headers }).on('error', () => {})
+    sending.write('some')
+    await fault.hit
+    sending.destroy()
+    await new Promise((resolve) => sending.once('close', resolve))
+    await bucket.put('object', Buffer.from('bytes'))
+    expect(await direct.get('object')).toEqual(Buffer.from('bytes'))
   })
 
   it('knows what is asked', async () => {

@@ -36,8 +36,12 @@ export interface Wire {
   close(): void
 }
 
-/** A client on plain node:http whose connections can be cut at any byte. It waits for a server that is being started. */
-export function wire(origin: string, key: string): Wire {
+/**
+ * A client on plain node:http whose connections can be cut at any byte. It waits for a server that is being started.
+ *
+ * @param key sent with every request; absent: nothing is
+ */
+export function wire(origin: string, key?: string): Wire {
   const agent = new Agent({ keepAlive: true })
   return {
     close: () => agent.destroy(),
@@ -58,7 +62,7 @@ export function wire(origin: string, key: string): Wire {
       const outgoing = request(new URL(sending.path, origin), {
         method: sending.method,
         agent,
-        headers: { 'x-api-key': key, ...length, ...sending.headers },
+        headers: { ...(key !== undefined && { 'x-api-key': key }), ...length, ...sending.headers },
       })
       outgoing.on('error', (error: NodeJS.ErrnoException) =>
         resolve(error.code === 'ECONNREFUSED' ? 'away' : undefined),

@@ -10,15 +10,13 @@ import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { UploadError } from '../../errors.ts'
 import type { ArrivedObject, DirectAccess, PutTerms } from '../../uploads/object-store.ts'
 import { beginMultipart, completeMultipart, objectType, type SentPart } from './multipart.ts'
-import { answered, request } from './requests.ts'
+import { answered, innerMs, request } from './requests.ts'
 
 /** Bytes of one PutObject or CopyObject at most: 5 GB, in whichever way the server counts them. */
 const largestSingle = 5_000_000_000
 /** Bytes of one part of a larger copy. */
 const copyPart = 1024 * 1024 * 1024
 const copiesInFlight = 4
-/** Milliseconds for copying one object or part inside the store. */
-const copyMs = 5 * 60_000
 const secondMs = 1_000
 /** Seconds: SigV4 URLs are good for a week at most. */
 const longestUrl = 7 * 24 * 3_600
@@ -111,7 +109,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
       ContentType: objectType,
     })
     const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
-    await request('The object could not be copied.', send, { signal, deadlineMs: copyMs })
+    await request('The object could not be copied.', send, { signal, deadlineMs: innerMs(from.size) })
   }
 
   const sourceOf = (from: ArrivedObject) => ({
@@ -127,7 +125,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
   ): Promise<void> {
     const target = { Bucket: bucket, Key: place(key) }
     const message = 'The object could not be copied.'
-    const id = await beginMultipart(client, target, note, { message, signal })
+    const started = await beginMultipart(client, target, note, { message, signal })
     const size = Math.min(copyPart, largestCopy)
     const starts = Array.from({ length: Math.ceil(from.size / size) }, (_, i) => i * size)
     const parts: SentPart[] = []
@@ -140,12 +138,12 @@ export function directAccess(options: DirectOptions): DirectAccess {
         const command = new UploadPartCopyCommand({
           ...target,
           ...sourceOf(from),
-          UploadId: id,
+          UploadId: started.UploadId,
           PartNumber: i + 1,
           CopySourceRange: `bytes=${start}-${Math.min(start + size, from.size) - 1}`,
         })
         const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
-        const { CopyPartResult } = await request(message, send, { signal: either, deadlineMs: copyMs })
+        const { CopyPartResult } = await request(message, send, { signal: either, deadlineMs: innerMs(size) })
         parts.push({ PartNumber: i + 1, ETag: CopyPartResult?.ETag })
       }
     }
@@ -157,7 +155,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
     )
     await Promise.allSettled(workers)
     either.throwIfAborted()
-    await completeMultipart(client, target, { id, parts, size: from.size }, { message, signal })
+    await completeMultipart(client, target, started, { parts, size: from.size }, { message, signal })
   }
 
   return {

@@ -21,8 +21,8 @@ export interface Lease {
   fill(chunk: Uint8Array): number
   /** Waits for room for so many bytes in all. */
   grow(bytes: number, signal: AbortSignal): Promise<void>
-  /** The bytes, as often as they are asked for. */
-  body(): Readable
+  /** The bytes, as often as they are asked for. @param onTaken called with every piece that is taken */
+  body(onTaken?: () => void): Readable
   /** Gives back what is not filled. */
   trim(): void
   /** Gives all of it back; what `body` has handed out must be destroyed then. */
@@ -209,13 +209,14 @@ class PartLease implements Lease {
     this.#pool.give(unfilled, [])
   }
 
-  body(): Readable {
+  body(onTaken: () => void = () => {}): Readable {
     const filled = this.#filled
     let left = this.bytes
     let next = 0
     return new Readable({
       highWaterMark: slabBytes,
       read() {
+        onTaken()
         const piece = filled[next++]?.subarray(0, left)
         left -= piece?.length ?? 0
         this.push(piece && piece.length > 0 ? piece : null)

@@ -1,20 +1,33 @@
 import {
+  AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
   type S3Client,
 } from '@aws-sdk/client-s3'
 import { UploadError } from '../../errors.ts'
-import { answered, request } from './requests.ts'
+import { answered, innerMs, request } from './requests.ts'
 
 /** The type that every object has in the bucket: what it really is stands in the records. */
 export const objectType = 'application/octet-stream'
-/** Milliseconds for making one object of many parts: stores copy them together while we wait. */
-const completeMs = 5 * 60_000
 
+/** An object in a bucket. */
 export interface Target {
   readonly Bucket: string
   readonly Key: string
+}
+
+export interface OpenUpload {
+  readonly Key: string
+  readonly UploadId: string
+  readonly startedAt: number
+}
+
+export interface StartedUpload {
+  readonly UploadId: string
+  /** The answer to an earlier try was lost: there may be another one under the same key, of which nobody has the id. */
+  readonly mayHaveTwin: boolean
 }
 
 export interface SentPart {
@@ -28,29 +41,35 @@ export interface MultipartOptions {
   readonly signal: AbortSignal | undefined
 }
 
-/** Begins a multipart upload; returns its id when that is noted. */
+/** Begins a multipart upload; its id is noted when this resolves. */
 export async function beginMultipart(
   client: S3Client,
   target: Target,
   note: (text: string) => Promise<void>,
   { message, signal }: MultipartOptions,
-): Promise<string> {
+): Promise<StartedUpload> {
   const command = new CreateMultipartUploadCommand({ ...target, ContentType: objectType })
-  const { UploadId } = await request(message, (abortSignal) => client.send(command, { abortSignal }), { signal })
+  let tries = 0
+  const send = (abortSignal: AbortSignal) => {
+    tries++
+    return client.send(command, { abortSignal })
+  }
+  const { UploadId } = await request(message, send, { signal })
   if (UploadId === undefined) throw new UploadError('storage_failed', message)
   await note(UploadId)
-  return UploadId
+  return { UploadId, mayHaveTwin: tries > 1 }
 }
 
 /** Has the parts made one object of so many bytes. Only its caller may write under this key. */
 export async function completeMultipart(
   client: S3Client,
   target: Target,
-  { id, parts, size }: { readonly id: string; readonly parts: readonly SentPart[]; readonly size: number },
+  started: StartedUpload,
+  { parts, size }: { readonly parts: readonly SentPart[]; readonly size: number },
   { message, signal }: MultipartOptions,
 ): Promise<void> {
   const MultipartUpload = { Parts: parts.toSorted((a, b) => a.PartNumber - b.PartNumber) }
-  const command = new CompleteMultipartUploadCommand({ ...target, UploadId: id, MultipartUpload })
+  const command = new CompleteMultipartUploadCommand({ ...target, UploadId: started.UploadId, MultipartUpload })
   let tries = 0
   async function send(abortSignal: AbortSignal): Promise<void> {
     tries++
@@ -63,5 +82,41 @@ export async function completeMultipart(
       if (found.ContentLength !== size) throw error
     }
   }
-  await request(message, send, { signal, deadlineMs: completeMs })
+  await request(message, send, { signal, deadlineMs: innerMs(size) })
+  // Not the one that is complete: some servers would take the object away. What this leaves holds no bytes, and goes with the sweep.
+  if (started.mayHaveTwin) await abortAll(client, target, started.UploadId).catch(() => {})
+}
+
+export async function abortUpload(client: S3Client, target: Target, UploadId: string): Promise<void> {
+  await request('The object could not be removed.', (abortSignal) =>
+    client.send(new AbortMultipartUploadCommand({ ...target, UploadId }), { abortSignal }).catch((error: unknown) => {
+      if (!answered(error, 'NoSuchUpload', 404)) throw error
+    }),
+  )
+}
+
+/** Ends every multipart upload of the object that is open. @param but one that is not touched */
+export async function abortAll(client: S3Client, target: Target, but?: string): Promise<void> {
+  const ids: string[] = []
+  for await (const { Key, UploadId } of openUploads(client, target.Bucket, target.Key))
+    if (Key === target.Key && UploadId !== but) ids.push(UploadId)
+  for (const id of ids) await abortUpload(client, target, id)
+}
+
+/** The multipart uploads that are open, of keys that begin so. */
+export async function* openUploads(
+  client: S3Client,
+  Bucket: string,
+  Prefix: string,
+  signal?: AbortSignal,
+): AsyncGenerator<OpenUpload> {
+  let next: { readonly KeyMarker?: string | undefined; readonly UploadIdMarker?: string | undefined } | undefined = {}
+  while (next) {
+    const command: ListMultipartUploadsCommand = new ListMultipartUploadsCommand({ Bucket, Prefix, ...next })
+    const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
+    const page = await request('The unfinished objects could not be listed.', send, { signal })
+    for (const { Key = '', UploadId = '', Initiated } of page.Uploads ?? [])
+      yield { Key, UploadId, startedAt: Initiated?.getTime() ?? 0 }
+    next = page.IsTruncated ? { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker } : undefined
+  }
 }

@@ -4,10 +4,17 @@ import { storageUnavailable, UploadError } from '../../errors.ts'
 
 /** Milliseconds in which a connection must stand. */
 const connectMs = 5_000
-/** Milliseconds in which the store must have answered a request without a body … */
-const answerMs = 30_000
-/** … and the rate, in bytes a millisecond, that it must at least keep up with a body. */
-const leastRate = 256
+/**
+ * Milliseconds in which the store must answer, or at least take more of what is sent. Three tries of it end before the minute after
+ * which the proxies in front of us and many clients lose patience: a store that is silent is told to them as such.
+ */
+const silenceMs = 15_000
+/** Milliseconds after which a request that was given up for its silence is not sent again. */
+const patienceMs = 40_000
+/** Bytes a millisecond at which a store must at least copy, or join, what it has … */
+const leastInnerRate = 16 * 1024
+/** … and milliseconds that it may have for that at most. */
+const longestInnerMs = 5 * 60_000
 const maxTries = 3
 /** Milliseconds before the second try; doubled with every further one. */
 const firstBackoffMs = 100
@@ -45,35 +52,41 @@ export function s3Client(address: S3Address): S3Client {
   })
 }
 
+/** Milliseconds for a request that makes the store move so many bytes inside. */
+export const innerMs = (bytes: number): number => Math.min(longestInnerMs, silenceMs + bytes / leastInnerRate)
+
 export interface RequestOptions {
   readonly signal?: AbortSignal | undefined
-  /** Bytes that are sent. @default 0 */
-  readonly bytes?: number
-  /** Milliseconds for one try. @default by the number of bytes */
+  /** Milliseconds for one try, counted anew whenever it calls `alive`. @default 15 s */
   readonly deadlineMs?: number
+  /** Milliseconds after which no other try follows one that has met its deadline. @default 40 s */
+  readonly patienceMs?: number
 }
 
 /**
  * Asks the store, again when it is away or busy.
  *
  * @param message what could not be done, for whoever asked us
+ * @param send one try; calls `alive` whenever the store has taken something
  * @throws {UploadError} `storage_failed` · the signal's reason
  */
 export async function request<T>(
   message: string,
-  send: (signal: AbortSignal) => Promise<T>,
-  { signal, bytes = 0, deadlineMs = answerMs + bytes / leastRate }: RequestOptions = {},
+  send: (signal: AbortSignal, alive: () => void) => Promise<T>,
+  { signal, deadlineMs = silenceMs, ...options }: RequestOptions = {},
 ): Promise<T> {
+  const patient = performance.now() + (options.patienceMs ?? patienceMs)
   for (let tries = 1; ; tries++) {
     signal?.throwIfAborted()
     // Not AbortSignal.timeout: the body of an answer may come for longer.
     const deadline = new AbortController()
     const timer = setTimeout(() => deadline.abort(new Error('The store took too long.')), deadlineMs)
     try {
-      return await send(signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal)
+      return await send(signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal, () => timer.refresh())
     } catch (cause) {
       signal?.throwIfAborted()
-      if (tries >= maxTries || !isPassing(cause)) throw failure(message, cause)
+      const wasSilent = deadline.signal.aborted && performance.now() > patient
+      if (tries >= maxTries || wasSilent || !isPassing(cause)) throw failure(message, cause)
     } finally {
       clearTimeout(timer)
     }

@@ -4,7 +4,7 @@ import { UploadError } from '../../errors.ts'
 import type { ObjectWriter } from '../../uploads/object-store.ts'
 import { type Lease, type PartMemory, slabBytes } from './memory.ts'
 import { leastPart } from './part-sizes.ts'
-import { beginMultipart, completeMultipart, objectType, type SentPart } from './multipart.ts'
+import { beginMultipart, completeMultipart, objectType, type SentPart, type StartedUpload } from './multipart.ts'
 import { request } from './requests.ts'
 
 /** Parts of one object that are sent while the next one fills. */
@@ -44,7 +44,7 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
   let number = 1
   let earlyParts = 0
   let received = 0
-  let multipart: Promise<string> | undefined
+  let multipart: Promise<StartedUpload> | undefined
   let failed: { readonly error: unknown } | undefined
   let state: 'open' | 'finished' | 'aborted' = 'open'
   let running: Promise<unknown> = Promise.resolve()
@@ -97,7 +97,10 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
   }
 
   async function upload(PartNumber: number, part: Lease): Promise<void> {
-    const UploadId = await (multipart ??= beginMultipart(client, target, options.note, { message: unwritten, signal }))
+    const { UploadId } = await (multipart ??= beginMultipart(client, target, options.note, {
+      message: unwritten,
+      signal,
+    }))
     const headers = { UploadId, PartNumber, ContentLength: part.bytes }
     const { ETag } = await sendBody(part, (Body, abortSignal) =>
       client.send(new UploadPartCommand({ ...target, ...headers, Body }), { abortSignal }),
@@ -106,8 +109,8 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
   }
 
   async function sendBody<T>(part: Lease, ask: (body: Readable, abortSignal: AbortSignal) => Promise<T>): Promise<T> {
-    const sendOnce = async (deadline: AbortSignal): Promise<T> => {
-      const body = part.body()
+    const sendOnce = async (deadline: AbortSignal, alive: () => void): Promise<T> => {
+      const body = part.body(alive)
       try {
         return await ask(body, deadline)
       } finally {
@@ -115,7 +118,7 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
         body.destroy()
       }
     }
-    return request(unwritten, sendOnce, { signal, bytes: part.bytes })
+    return request(unwritten, sendOnce, { signal })
   }
 
   /** The object as a whole. */
@@ -158,14 +161,13 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
     finish: () =>
       step(async () => {
         throwFailure()
-        if (number === 1) await put()
-        else {
-          send()
-          while (sending.size > 0) await Promise.race(sending)
-          throwFailure()
-          const id = (await multipart) ?? ''
-          await completeMultipart(client, target, { id, parts, size: received }, { message: unwritten, signal })
-        }
+        if (number > 1) send()
+        while (sending.size > 0) await Promise.race(sending)
+        throwFailure()
+        const started = await multipart
+        if (started)
+          await completeMultipart(client, target, started, { parts, size: received }, { message: unwritten, signal })
+        else await put()
         if (state === 'open') state = 'finished'
       }),
     async abort() {

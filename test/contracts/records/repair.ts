@@ -58,6 +58,26 @@ export function repairContract(open: Open): void {
     })
   })
 
+  describe('recovery of second looks', () => {
+    const at = fresh(open)
+
+    it('brings one that was under way back at once, and none before its time', async () => {
+      await at.records.abandon(newKey())
+      const [cleared] = await at.records.claim(1, 0)
+      const [early, late] = [newKey(), newKey()]
+      await at.records.done(cleared?.number ?? -1, [
+        { kind: 'look-again', key: early, due: noon + 1_000 },
+        { kind: 'look-again', key: late, due: noon + 2_000 },
+      ])
+      at.clock.now = noon + 1_000
+      expect(await at.records.claim(9, 100_000)).toMatchObject([{ work: { kind: 'look-again', key: early } }])
+      await at.records.recover(() => [])
+      expect(await dueWork(at.records)).toEqual([{ kind: 'look-again', key: early }])
+      at.clock.now = noon + 2_000
+      expect(await dueWork(at.records)).toContainEqual({ kind: 'look-again', key: late })
+    })
+  })
+
   describe('keys and objects', () => {
     const at = fresh(open)
 
