@@ -17,6 +17,7 @@ import {
   type ObjectStore,
   type UnfinishedObject,
 } from '../uploads/object-store.ts'
+import { s3Diagnosis } from './s3/diagnose.ts'
 import { directAccess } from './s3/direct.ts'
 import { type PartMemory, partMemory } from './s3/memory.ts'
 import { partSizes } from './s3/part-sizes.ts'
@@ -114,18 +115,31 @@ export function s3Store(options: S3StoreOptions): S3Store {
     await request('The object could not be removed.', (abortSignal) => client.send(command, { abortSignal }))
   }
 
+  const direct = directAccess({
+    client,
+    signer,
+    bucket,
+    place,
+    copyIfMatch: profile.copyIfMatch,
+    ...(options.largestCopy === undefined ? {} : { largestCopy: options.largestCopy }),
+  })
+
   return {
     name: 's3',
     memory,
     heldBytes: () => memory.used,
     settledMs: options.settledMs,
-    direct: directAccess({
+    direct,
+    diagnosis: s3Diagnosis({
       client,
-      signer,
+      direct,
       bucket,
+      prefix,
       place,
-      copyIfMatch: profile.copyIfMatch,
-      ...(options.largestCopy === undefined ? {} : { largestCopy: options.largestCopy }),
+      endpoint,
+      publicEndpoint: options.publicEndpoint,
+      region: address.region,
+      pathStyle: address.forcePathStyle,
     }),
     write(key, { length = null, note = async () => {} } = {}) {
       return s3Writer({
