@@ -49,7 +49,7 @@ const faults: readonly Entry[] = [
   [
     /^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/,
     'breaks the connection off',
-    'Correct the port; where it speaks TLS the address begins with https://. Otherwise see its own log.',
+    'Correct the port, and http:// or https:// before it; otherwise see its own log.',
   ],
 ]
 

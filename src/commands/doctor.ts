@@ -1,10 +1,11 @@
 import type { Config } from '../../config/load.ts'
 import { sweepDependencies } from '../app.ts'
 import { checkGateway } from '../doctor/gateway.ts'
-import { checkStore } from '../doctor/store.ts'
+import { checkStore, explain } from '../doctor/store.ts'
 import { goesOn } from '../doctor/within.ts'
 import { openStore } from '../drivers.ts'
 import { reconcile, type Reconciled } from '../jobs/sweep.ts'
+import { UploadError } from '../errors.ts'
 import { type Check, passed } from '../uploads/diagnosis.ts'
 import type { Job, Records } from '../uploads/records.ts'
 import { type Command, table, UsageError, withRecords } from './command.ts'
@@ -29,45 +30,52 @@ const lineOf = (check: Check): string =>
 const checksOf = (check: string, findings: readonly string[]): Check[] =>
   findings.length === 0 ? [passed(check)] : findings.map((detail) => ({ check, ok: false, detail }))
 
-const sentence = (error: unknown): string =>
-  error instanceof Error && error.cause instanceof Error ? `${error.message} (${error.cause.message})` : String(error)
-
 interface Examination {
   readonly checks: readonly Check[]
   readonly compared: Reconciled
   readonly waiting: number
 }
 
-async function examine(
+const nothing: Reconciled = { findings: [], objects: 0, uploads: 0, orphans: [] }
+
+interface Options {
+  readonly dryRun: boolean
+  readonly setCors: boolean
+}
+
+async function examineStore(
   records: Records,
   config: Config,
-  { dryRun, setCors }: { readonly dryRun: boolean; readonly setCors: boolean },
-): Promise<Examination> {
-  const checks = checksOf('records', await records.audit())
+  { dryRun, setCors }: Options,
+): Promise<{ readonly found: readonly Check[]; readonly compared: Reconciled }> {
   const store = await openStore(config, records)
-  const looked = await checkStore(store, {
-    dryRun,
-    setCors,
-    origins: config.server.corsOrigins,
-    downloads: config.s3.downloads === 'redirect',
-  })
-  checks.push(...looked.checks)
-  let compared: Reconciled = { findings: [], objects: 0, uploads: 0, orphans: [] }
   try {
-    if (looked.usable) {
-      compared = await reconcile(sweepDependencies(config, records, store), { dryRun })
-      checks.push(...checksOf('objects', compared.findings))
+    const origins = config.server.corsOrigins
+    const downloads = config.s3.downloads === 'redirect'
+    const { checks, usable } = await checkStore(store, { dryRun, setCors, origins, downloads })
+    if (!usable) return { found: checks, compared: nothing }
+    try {
+      const compared = await reconcile(sweepDependencies(config, records, store), { dryRun })
+      return { found: [...checks, ...checksOf('objects', compared.findings)], compared }
+    } catch (error) {
+      if (!(error instanceof UploadError && error.code === 'storage_failed')) throw error
+      const said = checks.some(({ ok }) => !ok)
+      const untold: Check = { check: 'objects', ok: false, ...explain(store, 'list', error) }
+      return { found: said ? checks : [...checks, untold], compared: nothing }
     }
-  } catch (error) {
-    // What keeps the store from answering has been said.
-    if (looked.checks.every(({ ok }) => ok))
-      checks.push(...checksOf('objects', [`Records and store could not be compared: ${sentence(error)}`]))
+  } finally {
+    store.close?.()
   }
-  store.close?.()
-  const { waiting, failed } = await records.jobs()
-  const givenUp = `${failed.length} jobs were given up: see "fairlead jobs list", then "fairlead jobs retry all".`
-  checks.push(...checksOf('jobs', failed.length > 0 ? [givenUp] : []))
-  for await (const check of checkGateway(records, config, { dryRun })) checks.push(check)
+}
+
+async function examine(records: Records, config: Config, options: Options): Promise<Examination> {
+  const checks = checksOf('records', await records.audit())
+  const { found, compared } = await examineStore(records, config, options)
+  checks.push(...found)
+  const { waiting, failed: lost } = await records.jobs()
+  const givenUp = `${lost.length} jobs were given up: see "fairlead jobs list", then "fairlead jobs retry all".`
+  checks.push(...checksOf('jobs', lost.length > 0 ? [givenUp] : []))
+  for await (const check of checkGateway(records, config, options)) checks.push(check)
   return { checks, compared, waiting }
 }
 

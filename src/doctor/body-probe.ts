@@ -4,7 +4,7 @@ import { type Check, failed, passed } from '../uploads/diagnosis.ts'
 import { read } from './visitor.ts'
 
 /** Milliseconds: the server itself answers at once. */
-const patienceMs = 5_000
+const patienceMs = 3_000
 /** Bytes that are sent of the body that is announced. */
 const begun = 1_024
 /** Bytes of the answer that are read. */

@@ -26,7 +26,7 @@ export async function checkStore(store: ObjectStore, terms: Omit<ClientTerms, 'k
   const reached = await within(store.diagnosis?.reach?.() ?? Promise.resolve([])).catch((error: unknown) => [
     failed('store.reach', explain(store, 'reach', error)),
   ])
-  if (reached.some(({ check, ok }) => !ok && check !== 'store.clock')) return { checks: reached, usable: false }
+  if (reached.some(({ check, ok }) => check === 'store.reach' && !ok)) return { checks: reached, usable: false }
   const keys = [newTrialKey(), newTrialKey()] as const
   const checks = [...reached]
   const room = await step(store, 'store.room', 'write', () => store.check())
@@ -75,8 +75,9 @@ async function roundTrip(store: ObjectStore, key: string): Promise<Check[]> {
     const check = await step(store, `store.${name}`, name, work)
     checks.push(check)
     if (check.ok) continue
+    if (name === 'remove') return [...checks.slice(0, -1), staying(check, key)]
     await within(writer.abort()).catch(() => {}) // what could not be written can seldom be removed
-    return [...checks, ...(name === 'remove' ? [] : await cleared(store, key))]
+    return [...checks, ...(await cleared(store, key))]
   }
   return checks
 }
@@ -111,7 +112,8 @@ async function step(store: ObjectStore, check: string, name: StoreStep, work: ()
   }
 }
 
-function explain(store: ObjectStore, name: StoreStep, error: unknown): Explanation {
+/** Why the store did not do it, in its own words. */
+export function explain(store: ObjectStore, name: StoreStep, error: unknown): Explanation {
   if (error instanceof Untrue)
     return { detail: untrue[name], remedy: 'See what keeps it: several servers, a cache or a proxy in between.' }
   if (error instanceof TooLong)
@@ -123,9 +125,13 @@ function explain(store: ObjectStore, name: StoreStep, error: unknown): Explanati
 const messageOf = (error: unknown): string =>
   error instanceof UploadError && error.cause instanceof Error ? error.cause.message : String(error)
 
-/** Says something only when an object stays. */
+/** Says something only when an object stays. Nothing else is begun under these keys that its maker does not end. */
 async function cleared(store: ObjectStore, key: string): Promise<Check[]> {
-  const check = await step(store, 'store.clear', 'remove', () => store.clear(key, null))
-  if (check.ok) return []
-  return [{ ...check, detail: `${check.detail} The object ${key} of this check may stay for some hours.` }]
+  const check = await step(store, 'store.clear', 'remove', () => store.remove(key))
+  return check.ok ? [] : [staying(check, key)]
 }
+
+const staying = (check: Check, key: string): Check => ({
+  ...check,
+  detail: `${check.detail} The object ${key} of this check may stay for some hours.`,
+})

@@ -21,7 +21,9 @@ import { explainClock, clockCheck } from './clock.ts'
 import { checkCors } from './cors-check.ts'
 import { explainError, explainSaid, type Place, saidBy, saidIn } from './explain.ts'
 
-/** Milliseconds for one request. */
+/** Milliseconds for the first request, … */
+const reachMs = 5_000
+/** … and for each that follows. */
 const askMs = 8_000
 /** Bytes of what is sent as a client would. */
 const trialBytes = 4_096
@@ -72,14 +74,14 @@ export function s3Diagnosis(options: S3DiagnosisOptions): Required<Diagnosis> {
     const command = new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, MaxKeys: 1 })
     const clock = clockCheck(command.middlewareStack)
     try {
-      const { Name, KeyCount } = await client.send(command, { abortSignal: AbortSignal.timeout(askMs) })
+      const { Name, KeyCount } = await client.send(command, { abortSignal: AbortSignal.timeout(reachMs) })
       // Anything may answer with 200 and nothing that we can read.
       if (Name === undefined && KeyCount === undefined)
         return [failed('store.reach', explainSaid({ status: 200 }, at([])))]
       return [passed('store.reach'), clock.check()]
     } catch (error) {
       const said = saidIn(error)
-      if (said?.code === 'RequestTimeTooSkewed') return [failed('store.clock', explainClock(clock.skewMs()))]
+      if (said?.code === 'RequestTimeTooSkewed') return [failed('store.reach', explainClock(clock.skewMs()))]
       return [failed('store.reach', explainError(error, at(actionsOf.reach)))]
     }
   }
