@@ -205,6 +205,14 @@ describe('the doctor of a server on disk', () => {
     expect(seen.failed).toEqual({ gateway: seen.findings[0] })
   })
 
+  it.each([
+    [['--set-cors'], /s3 driver/],
+    [['--set-cors', '--dry-run'], /leave one out/],
+  ])('%j cannot be done here', async (flags, says) => {
+    const { code, stderr } = await gateway.run('doctor', ...flags)
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringMatching(says) })
+  })
+
   it('names the server of other records', async () => {
     const other = { FAIRLEAD_PUBLIC_URL: gateway.url, FAIRLEAD_DATA_DIR: join(gateway.folder, 'other') }
     expect((await near.doctor([], other)).failed['gateway.key']).toMatch(
