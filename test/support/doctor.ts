@@ -2,9 +2,14 @@ import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { afterAll } from 'vitest'
 import { z } from 'zod'
 import type { Check } from '../../src/uploads/diagnosis.ts'
 import { projectRoot } from './gateway.ts'
+
+/** What its many short runs share, so that each need not be compiled again. */
+const cache = join(tmpdir(), `fairlead-doctor-compiled-${process.pid}`)
+afterAll(() => rm(cache, { recursive: true, force: true }))
 
 /** Milliseconds; the doctor ends long before. */
 const timeoutMs = 30_000
@@ -49,7 +54,7 @@ export async function patient(variables: Readonly<Record<string, string>>, folde
   const base = {
     PATH: process.env['PATH'] ?? '',
     HOME: own,
-    NODE_COMPILE_CACHE: join(tmpdir(), `fairlead-compiled-${process.pid}`),
+    NODE_COMPILE_CACHE: cache,
     FAIRLEAD_DATA_DIR: join(own, 'data'),
     FAIRLEAD_PORT: '0',
     ...variables,
