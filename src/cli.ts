@@ -31,8 +31,10 @@ export async function main(args: readonly string[]): Promise<void> {
     if (!command) throw new UsageError(`There is no command "${wordsOf(args)}": see "fairlead help".`)
     const output = await command.run(readInput(command, args))
     if (!output) return
-    process.stdout.write(`${json ? JSON.stringify(output.json) : output.text}\n`)
     process.exitCode = output.exitCode ?? 0
+    process.stdout.write(`${json ? JSON.stringify(output.json) : output.text}\n`, () => {
+      if (output.abandons === true) process.exit()
+    })
   } catch (error) {
     process.exitCode = error instanceof UsageError ? 2 : 1
     const known = error instanceof UsageError || error instanceof ConfigError || error instanceof UploadError

@@ -15,6 +15,8 @@ export interface Output {
   readonly text: string
   /** @default 0 */
   readonly exitCode?: number
+  /** Something may go on that nobody waits for: the process ends when all is said. */
+  readonly abandons?: boolean
 }
 
 export interface Command {

@@ -1,7 +1,13 @@
+import type { Config } from '../../config/load.ts'
 import { sweepDependencies } from '../app.ts'
+import { checkGateway } from '../doctor/gateway.ts'
+import { checkStore, explain } from '../doctor/store.ts'
+import { goesOn } from '../doctor/within.ts'
 import { openStore } from '../drivers.ts'
-import { reconcile } from '../jobs/sweep.ts'
-import type { Job } from '../uploads/records.ts'
+import { reconcile, type Reconciled } from '../jobs/sweep.ts'
+import { UploadError } from '../errors.ts'
+import { type Check, passed } from '../uploads/diagnosis.ts'
+import type { Job, Records } from '../uploads/records.ts'
 import { type Command, table, UsageError, withRecords } from './command.ts'
 
 const jobJson = (job: Job) => ({
@@ -12,38 +18,95 @@ const jobJson = (job: Job) => ({
   failed_at: job.failedAt === null ? null : new Date(job.failedAt).toISOString(),
 })
 
+/** A check that failed, as one sentence after the other. */
+const findingOf = ({ detail = '', remedy }: Check): string => (remedy === undefined ? detail : `${detail} ${remedy}`)
+
+const lineOf = (check: Check): string =>
+  check.ok
+    ? `ok  ${check.check}${check.detail === undefined ? '' : `: ${check.detail}`}`
+    : `- ${check.check}: ${findingOf(check)}`
+
+/** One check for each sentence, or one that is well. */
+const checksOf = (check: string, findings: readonly string[]): Check[] =>
+  findings.length === 0 ? [passed(check)] : findings.map((detail) => ({ check, ok: false, detail }))
+
+interface Examination {
+  readonly checks: readonly Check[]
+  readonly compared: Reconciled
+  readonly waiting: number
+}
+
+const nothing: Reconciled = { findings: [], objects: 0, uploads: 0, orphans: [] }
+
+interface Options {
+  readonly dryRun: boolean
+  readonly setCors: boolean
+}
+
+async function examineStore(
+  records: Records,
+  config: Config,
+  { dryRun, setCors }: Options,
+): Promise<{ readonly found: readonly Check[]; readonly compared: Reconciled }> {
+  const store = await openStore(config, records)
+  try {
+    const origins = config.server.corsOrigins
+    const downloads = config.s3.downloads === 'redirect'
+    const { checks, usable } = await checkStore(store, { dryRun, setCors, origins, downloads })
+    if (!usable) return { found: checks, compared: nothing }
+    try {
+      const compared = await reconcile(sweepDependencies(config, records, store), { dryRun })
+      return { found: [...checks, ...checksOf('objects', compared.findings)], compared }
+    } catch (error) {
+      if (!(error instanceof UploadError && error.code === 'storage_failed')) throw error
+      const said = checks.some(({ ok }) => !ok)
+      const untold: Check = { check: 'objects', ok: false, ...explain(store, 'list', error) }
+      return { found: said ? checks : [...checks, untold], compared: nothing }
+    }
+  } finally {
+    store.close?.()
+  }
+}
+
+async function examine(records: Records, config: Config, options: Options): Promise<Examination> {
+  const checks = checksOf('records', await records.audit())
+  const { found, compared } = await examineStore(records, config, options)
+  checks.push(...found)
+  const { waiting, failed: lost } = await records.jobs()
+  const givenUp = `${lost.length} jobs were given up: see "fairlead jobs list", then "fairlead jobs retry all".`
+  checks.push(...checksOf('jobs', lost.length > 0 ? [givenUp] : []))
+  for await (const check of checkGateway(records, config, options)) checks.push(check)
+  return { checks, compared, waiting }
+}
+
 /** For those who run an installation: is everything as it should be, and what to do when not. */
 export const doctorCommands: readonly Command[] = [
   {
-    usage: 'doctor [--dry-run]',
-    help: 'compares counters, records, ledger and store; objects without a record are removed, unless --dry-run',
-    switches: ['dry-run'],
+    usage: 'doctor [--dry-run] [--set-cors]',
+    help: 'tries records, store and server with an upload of its own, and says what is wrong; objects without a record are removed. --dry-run only looks; --set-cors lets your web pages send to the bucket',
+    switches: ['dry-run', 'set-cors'],
     async run({ flags }) {
       const dryRun = flags['dry-run'] === true
+      const setCors = flags['set-cors'] === true
+      if (dryRun && setCors) throw new UsageError('--set-cors writes, and --dry-run does not: leave one out.')
       return withRecords(async (records, config) => {
-        const store = await openStore(config, records)
-        const findings = [...(await records.audit())]
-        await store.check().catch((error: unknown) => findings.push(`The store cannot take uploads: ${String(error)}`))
-        const compared = await reconcile(sweepDependencies(config, records, store), { dryRun })
-        findings.push(...compared.findings)
-        store.close?.()
-        const { waiting, failed } = await records.jobs()
-        if (failed.length > 0)
-          findings.push(
-            `${failed.length} jobs were given up: see "fairlead jobs list", then "fairlead jobs retry all".`,
-          )
+        if (setCors && config.storage.driver !== 's3')
+          throw new UsageError('--set-cors is for the s3 driver: only a bucket has CORS rules of its own.')
+        const { checks, compared, waiting } = await examine(records, config, { dryRun, setCors })
+        const findings = checks.filter(({ ok }) => !ok).map(findingOf)
         const removed = dryRun ? 0 : compared.orphans.length
         const checked = { objects: compared.objects, uploads: compared.uploads, jobs_waiting: waiting }
-        const lines = findings.map((finding) => `- ${finding}`)
+        const lines = checks.map(lineOf)
         if (removed > 0) lines.push(`${removed} objects without a record are being removed.`)
         lines.push(
           `Looked at ${checked.uploads} stored uploads and ${checked.objects} objects; ${waiting} jobs wait. ` +
             (findings.length === 0 ? 'Nothing is wrong.' : `${findings.length} findings.`),
         )
         return {
-          json: { ok: findings.length === 0, findings, removed_orphans: removed, checked },
+          json: { ok: findings.length === 0, findings, removed_orphans: removed, checked, checks },
           text: lines.join('\n'),
           exitCode: findings.length === 0 ? 0 : 1,
+          abandons: goesOn(),
         }
       })
     },

@@ -1,5 +1,6 @@
 import { type ErrorCode, UploadError } from '../errors.ts'
 import type { PluginLog } from '../plugin.ts'
+import { isTrial } from '../uploads/diagnosis.ts'
 import type { ObjectStore, StoredObject } from '../uploads/object-store.ts'
 import type { Finding, Records } from '../uploads/records.ts'
 import type { UploadService } from '../uploads/service.ts'
@@ -61,6 +62,7 @@ export async function reconcile(
 
   let page: StoredObject[] = []
   for await (const object of store.list(options.signal)) {
+    if (isTrial(object.key, object.modifiedAt)) continue
     objects++
     page.push(object)
     if (page.length >= stepSize) await lookAt(page.splice(0))
@@ -68,6 +70,7 @@ export async function reconcile(
   await lookAt(page)
 
   for await (const begun of store.unfinished?.(options.signal) ?? []) {
+    if (isTrial(begun.key, begun.startedAt)) continue
     if (begun.startedAt > Date.now() - deps.orphanGraceMs || (await records.staged(begun.key))) continue
     orphans.push(begun.key)
     if (options.dryRun) findings.push(`Object ${begun.key} was begun, and nobody is writing it.`)

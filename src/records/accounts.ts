@@ -76,6 +76,10 @@ export function accountOperations(db: Kysely<Schema>, defaultQuota: number | nul
       return toApiKey(row)
     },
 
+    *forgetKey(id: string): Operation<void> {
+      yield* rows(texts.deleteKey, { id })
+    },
+
     *usage(workspaceId: string, fromDay: string): Operation<Usage> {
       const row = (yield* first(texts.workspace, { id: workspaceId })) ?? emptyWorkspace(workspaceId, now())
       const counts = { pending: 0, receiving: 0, processing: 0, ready: 0, rejected: 0, expired: 0 }
@@ -145,6 +149,7 @@ function accountQueries(db: Kysely<Schema>) {
         .where('id', '=', p.id)
         .returningAll(),
     ),
+    deleteKey: query<{ id: string }>()((p) => db.deleteFrom('api_key').where('id', '=', p.id)),
     counts: query<{ id: string }>()((p) =>
       db
         .selectFrom('upload')

@@ -66,6 +66,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     keyByDigest: (digest) => read(() => accounts.keyByDigest(digest)),
     keys: () => read(() => accounts.keys()),
     revokeKey: (id) => submit(() => accounts.revokeKey(id)),
+    forgetKey: (id) => submit(() => accounts.forgetKey(id)),
 
     create: (record) =>
       submit(function* () {

@@ -22,6 +22,7 @@ import {
   type ObjectWriter,
   type StoredObject,
 } from '../uploads/object-store.ts'
+import { explainDisk } from './disk/explain.ts'
 
 const fanOut = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
 const directoryMode = 0o700
@@ -69,6 +70,7 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
   return {
     name: 'disk',
     path,
+    diagnosis: { explain: (step, error) => explainDisk(directory, step, error) },
     write(key) {
       const target = path(key)
       return diskWriter(join(temporary, `${key.replace('/', '-')}.${++writers}`), target, sync)

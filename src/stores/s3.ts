@@ -9,6 +9,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { notFound, storageUnavailable } from '../errors.ts'
 import { type ByteRange, checkRange, keyPattern, type ObjectStore } from '../uploads/object-store.ts'
+import { s3Diagnosis } from './s3/diagnose.ts'
 import { directAccess } from './s3/direct.ts'
 import { type PartMemory, partMemory } from './s3/memory.ts'
 import { abortAll, abortUpload, openUploads } from './s3/multipart.ts'
@@ -100,18 +101,31 @@ export function s3Store(options: S3StoreOptions): S3Store {
     await request('The object could not be removed.', (abortSignal) => client.send(command, { abortSignal }))
   }
 
+  const direct = directAccess({
+    client,
+    signer,
+    bucket,
+    place,
+    copyIfMatch: profile.copyIfMatch,
+    ...(options.largestCopy === undefined ? {} : { largestCopy: options.largestCopy }),
+  })
+
   return {
     name: 's3',
     memory,
     heldBytes: () => memory.used,
     settledMs: options.settledMs,
-    direct: directAccess({
+    direct,
+    diagnosis: s3Diagnosis({
       client,
-      signer,
+      direct,
       bucket,
+      prefix,
       place,
-      copyIfMatch: profile.copyIfMatch,
-      ...(options.largestCopy === undefined ? {} : { largestCopy: options.largestCopy }),
+      endpoint,
+      publicEndpoint: options.publicEndpoint,
+      region: address.region,
+      pathStyle: address.forcePathStyle,
     }),
     write(key, { length = null, note = async () => {} } = {}) {
       return s3Writer({

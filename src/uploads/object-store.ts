@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { Diagnosis } from './diagnosis.ts'
 import type { Checksum } from './upload.ts'
 
 /**
@@ -141,6 +142,8 @@ export interface ObjectStore {
   /** Ends one of these; what is finished under the same key stays. */
   endUnfinished?(one: UnfinishedObject): Promise<void>
   readonly direct?: DirectAccess
+  /** For those who run the installation. */
+  readonly diagnosis?: Diagnosis
   /** Milliseconds after which a request that was given up has no effect in the store any more. Absent: at once. */
   readonly settledMs?: number
   /** Path of the object in the local file system, where it has one. */

@@ -188,6 +188,8 @@ export interface Records {
   keys(): Promise<readonly ApiKey[]>
   /** @throws {UploadError} `not_found` */
   revokeKey(id: string): Promise<ApiKey>
+  /** Removes a key as if it had never been; one that is not there counts as removed. */
+  forgetKey(id: string): Promise<void>
 
   /**
    * Makes the workspace when there is none.

@@ -97,6 +97,16 @@ export function accountsContract(open: Open): void {
       expect(await at.records.keyByDigest(digest('a'))).toMatchObject({ revokedAt: noon })
       await expect(at.records.revokeKey('k2')).rejects.toMatchObject({ code: 'not_found' })
     })
+
+    it('forgets a key, and no other', async () => {
+      await at.records.createKey(newApiKey(), digest('a'))
+      await at.records.createKey(newApiKey({ id: 'k2' }), digest('b'))
+      await at.records.forgetKey('k1')
+      await at.records.forgetKey('k1')
+      expect((await at.records.keys()).map((key) => key.id)).toEqual(['k2'])
+      expect(await at.records.keyByDigest(digest('a'))).toBeUndefined()
+      expect(await at.records.workspace('w')).toBeDefined()
+    })
   })
 
   describe('projects', () => {

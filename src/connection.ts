@@ -1,0 +1,101 @@
+/** Why no answer came, and what to do about it. Nothing in it is secret. */
+export interface ConnectionFault {
+  /** What follows the name of whom we called: `refuses the connection (ECONNREFUSED)`. */
+  readonly what: string
+  /** A sentence. */
+  readonly remedy: string
+}
+
+type Entry = readonly [codes: RegExp, what: string, remedy: string]
+
+const faults: readonly Entry[] = [
+  [
+    /^(ENOTFOUND|EAI_AGAIN|ENODATA)$/,
+    'has a host name that is not known here',
+    'Correct the address, or make the name known in DNS.',
+  ],
+  [/^ECONNREFUSED$/, 'refuses the connection', 'Start what should listen there, or correct the host and port.'],
+  [
+    /^(EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL)$/,
+    'cannot be reached over the network',
+    'Check the address, the route and the firewall.',
+  ],
+  [
+    /^(ETIMEDOUT|TimeoutError|AbortError|UND_ERR_CONNECT_TIMEOUT|UND_ERR_HEADERS_TIMEOUT)$/,
+    'does not answer in time',
+    'Check the host, the port and the firewalls on the way, and whether it is overloaded.',
+  ],
+  [/^CERT_(HAS_EXPIRED|NOT_YET_VALID)$/, 'has a certificate that is not valid now', 'Renew it, or set the clock.'],
+  [
+    /^ERR_TLS_CERT_ALTNAME_INVALID$/,
+    'has a certificate for another name',
+    'Use the host name that the certificate is for, or get one for this name.',
+  ],
+  [
+    /SELF_SIGNED|UNABLE_TO_(VERIFY|GET)|^CERT_/,
+    'has a certificate that is not trusted here',
+    'Use one of a known authority, or name the file of your own authority in NODE_EXTRA_CA_CERTS.',
+  ],
+  [
+    /^(EPROTO|ERR_SSL_.*)$/,
+    'does not speak TLS as it should',
+    'Where it speaks plain HTTP the address begins with http://, not https://.',
+  ],
+  [
+    /^HPE_/,
+    'does not answer with HTTP',
+    'Correct the port; where it speaks TLS the address begins with https://, not http://.',
+  ],
+  [
+    /^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/,
+    'breaks the connection off',
+    'Correct the port, and http:// or https:// before it; otherwise see its own log.',
+  ],
+]
+
+/** The code of what went wrong below HTTP, wherever in the error it stands. */
+export function connectionCode(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined
+  if (error instanceof AggregateError && !('code' in error)) return connectionCode(error.errors[0])
+  if ('code' in error && typeof error.code === 'string') return error.code
+  return connectionCode(error.cause) ?? (/^(Timeout|Abort)Error$/.test(error.name) ? error.name : undefined)
+}
+
+export function connectionFault(error: unknown): ConnectionFault {
+  const code = connectionCode(error)
+  const found = faults.find(([codes]) => code !== undefined && codes.test(code))
+  if (!found) return { what: `cannot be asked${code === undefined ? '' : ` (${code})`}`, remedy: 'Check its address.' }
+  const [, what, remedy] = found
+  return { what: `${what} (${code})`, remedy }
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  /** Its beginning, when it is long. */
+  readonly body: Buffer
+}
+
+export interface AskOptions {
+  readonly method?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: Uint8Array<ArrayBuffer> | string
+}
+
+/** Milliseconds for a whole request. */
+const askMs = 8_000
+/** Bytes of an answer that are read. */
+const mostBytes = 64 * 1024
+
+/** One request, as a client would make it. No redirect is followed. @throws what `connectionFault` can read */
+export async function ask(url: string, options: AskOptions = {}): Promise<Answer> {
+  const response = await fetch(url, { ...options, redirect: 'manual', signal: AbortSignal.timeout(askMs) })
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of response.body ?? []) {
+    chunks.push(chunk)
+    bytes += chunk.length
+    if (bytes >= mostBytes) break
+  }
+  return { status: response.status, headers: response.headers, body: Buffer.concat(chunks) }
+}
