@@ -72,6 +72,72 @@ async function expectRejected(by: Workspace, made: Created, answer: string): Pro
   return first
 }
 
+let brief: TestGateway
+/** What lies in the bucket under the keys of this upload. */
+const objectsOf = async ({ upload: { id } }: Created): Promise<string[]> =>
+  (await place.stored(brief)).filter((key) => key.includes(id.replaceAll('-', '')))
+
+/** What takes its time, on a gateway of its own. They run while the other tests do. */
+const stories: readonly (readonly [what: string, tell: () => Promise<void>])[] = [
+  [
+    'a PUT after the confirm changes nothing, and goes when the URL has ended',
+    async () => {
+      const mine = await newWorkspace(brief)
+      const made = await withBytes(mine, { size_bytes: small.length }, small)
+      const confirmed = await mine.confirm(made.upload.id)
+      await eventually(async () => expect(await objectsOf(made)).toHaveLength(1))
+      expect((await mine.put(made, wrong)).status).toBe(200)
+      expect(await objectsOf(made)).toHaveLength(2)
+      expect(viewOf(await mine.confirm(made.upload.id)).updated_at).toBe(viewOf(confirmed).updated_at)
+      await eventually(async () => expect(await objectsOf(made)).toHaveLength(1), longWaitMs)
+      expect(await download(mine, confirmed)).toEqual(small)
+      expect((await mine.put(made, wrong)).status).toBe(403)
+    },
+  ],
+  [
+    'a PUT after the DELETE goes too',
+    async () => {
+      const mine = await newWorkspace(brief)
+      const made = await withBytes(mine, {}, small)
+      await mine.call('DELETE', `${base}/${made.upload.id}`)
+      await eventually(async () => expect(await objectsOf(made)).toEqual([]))
+      expect((await mine.put(made, wrong)).status).toBe(200)
+      expect(await objectsOf(made)).toHaveLength(1)
+      await eventually(async () => expect(await objectsOf(made)).toEqual([]), longWaitMs)
+    },
+  ],
+  [
+    'a URL that is not used ends, and the upload with it',
+    async () => {
+      const mine = await newWorkspace(brief)
+      const made = await mine.made({ size_bytes: small.length })
+      await eventually(async () => expect((await mine.view(made.upload.id)).status).toBe('expired'), longWaitMs)
+      expect((await mine.usage()).storage).toMatchObject({ used_bytes: 0, reserved_bytes: 0 })
+      expect(refusal(await mine.confirm(made.upload.id))).toBe('410 upload_expired')
+      // The store's clock has seconds, and so the URL up to one more.
+      await eventually(async () => expect((await mine.put(made, small.subarray(1))).status).toBe(403))
+    },
+  ],
+  [
+    'bytes that nobody confirms are found, stay confirmable for a while, and go',
+    async () => {
+      const mine = await newWorkspace(brief)
+      const [one, two] = [await withBytes(mine, {}, small), await withBytes(mine, {}, small)]
+      const found = { status: 'pending', received_bytes: small.length }
+      await eventually(async () => expect(await mine.view(one.upload.id)).toMatchObject(found), longWaitMs)
+      expect(await download(mine, await mine.confirm(one.upload.id))).toEqual(small)
+      await eventually(async () => expect((await mine.view(two.upload.id)).status).toBe('expired'), longWaitMs)
+      expect(refusal(await mine.confirm(two.upload.id))).toBe('410 upload_expired')
+      await eventually(async () => {
+        expect(await objectsOf(one)).toHaveLength(1)
+        expect(await objectsOf(two)).toEqual([])
+      })
+      expect((await mine.usage()).storage).toMatchObject({ used_bytes: small.length, reserved_bytes: 0 })
+    },
+  ],
+]
+const told = new Map<string, Promise<void>>()
+
 describe.skipIf(place.missing)('an upload URL of the store', () => {
   beforeAll(async () => {
     const { endpoint } = await sharedS3()
@@ -82,6 +148,12 @@ describe.skipIf(place.missing)('an upload URL of the store', () => {
       env: { FAIRLEAD_S3_ENDPOINT: inner.endpoint, FAIRLEAD_S3_PUBLIC_ENDPOINT: outer.endpoint },
     })
     ours = workspaceOf(clientOf(gateway, gateway.key))
+    brief = await place.start({ more: 'sweep: { interval: 1 }, presign: { ttl: 3, confirmWithin: 4 }' })
+    for (const [what, tell] of stories) {
+      const telling = tell()
+      telling.catch(() => {}) // whoever awaits it hears of it
+      told.set(what, telling)
+    }
   })
   afterEach(() => {
     inner.reset()
@@ -89,6 +161,7 @@ describe.skipIf(place.missing)('an upload URL of the store', () => {
   })
   afterAll(async () => {
     await gateway.close()
+    await brief.close()
     await place.close()
     await inner.close()
     await outer.close()
@@ -459,64 +532,9 @@ describe.skipIf(place.missing)('an upload URL of the store', () => {
     })
   })
 
-  describe.concurrent('time', () => {
-    let brief: TestGateway
-    beforeAll(async () => {
-      brief = await place.start({
-        more: 'sweep: { interval: 1 }, presign: { ttl: 3, confirmWithin: 3 }',
-      })
-    })
-    afterAll(() => brief.close())
-    /** What lies in the bucket under the keys of this upload. */
-    const objectsOf = async ({ upload: { id } }: Created): Promise<string[]> =>
-      (await place.stored(brief)).filter((key) => key.includes(id.replaceAll('-', '')))
-
-    it('a PUT after the confirm changes nothing, and goes when the URL has ended', async ({ expect: expectHere }) => {
-      const mine = await newWorkspace(brief)
-      const made = await withBytes(mine, { size_bytes: small.length }, small)
-      const confirmed = await mine.confirm(made.upload.id)
-      await eventually(async () => expectHere(await objectsOf(made)).toHaveLength(1))
-      expectHere((await mine.put(made, wrong)).status).toBe(200)
-      expectHere(await objectsOf(made)).toHaveLength(2)
-      expectHere(viewOf(await mine.confirm(made.upload.id)).updated_at).toBe(viewOf(confirmed).updated_at)
-      await eventually(async () => expectHere(await objectsOf(made)).toHaveLength(1), longWaitMs)
-      expectHere(await download(mine, confirmed)).toEqual(small)
-      expectHere((await mine.put(made, wrong)).status).toBe(403)
-    })
-
-    it('a PUT after the DELETE goes too', async ({ expect: expectHere }) => {
-      const mine = await newWorkspace(brief)
-      const made = await withBytes(mine, {}, small)
-      await mine.call('DELETE', `${base}/${made.upload.id}`)
-      await eventually(async () => expectHere(await objectsOf(made)).toEqual([]))
-      expectHere((await mine.put(made, wrong)).status).toBe(200)
-      expectHere(await objectsOf(made)).toHaveLength(1)
-      await eventually(async () => expectHere(await objectsOf(made)).toEqual([]), longWaitMs)
-    })
-
-    it('a URL that is not used ends, and the upload with it', async ({ expect: expectHere }) => {
-      const mine = await newWorkspace(brief)
-      const made = await mine.made({ size_bytes: small.length })
-      await eventually(async () => expectHere((await mine.view(made.upload.id)).status).toBe('expired'), longWaitMs)
-      expectHere((await mine.usage()).storage).toMatchObject({ used_bytes: 0, reserved_bytes: 0 })
-      expectHere(refusal(await mine.confirm(made.upload.id))).toBe('410 upload_expired')
-      // The store's clock has seconds, and so the URL up to one more.
-      await eventually(async () => expectHere((await mine.put(made, small.subarray(1))).status).toBe(403))
-    })
-
-    it('bytes that nobody confirms are found, stay confirmable for a while, and go', async ({ expect: expectHere }) => {
-      const mine = await newWorkspace(brief)
-      const [one, two] = [await withBytes(mine, {}, small), await withBytes(mine, {}, small)]
-      const found = { status: 'pending', received_bytes: small.length }
-      await eventually(async () => expectHere(await mine.view(one.upload.id)).toMatchObject(found), longWaitMs)
-      expectHere(await download(mine, await mine.confirm(one.upload.id))).toEqual(small)
-      await eventually(async () => expectHere((await mine.view(two.upload.id)).status).toBe('expired'), longWaitMs)
-      expectHere(refusal(await mine.confirm(two.upload.id))).toBe('410 upload_expired')
-      await eventually(async () => {
-        expectHere(await objectsOf(one)).toHaveLength(1)
-        expectHere(await objectsOf(two)).toEqual([])
-      })
-      expectHere((await mine.usage()).storage).toMatchObject({ used_bytes: small.length, reserved_bytes: 0 })
+  describe('time', () => {
+    it.each(stories)('%s', async (what) => {
+      await expect(told.get(what)).resolves.toBeUndefined()
     })
   })
 

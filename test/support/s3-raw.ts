@@ -2,6 +2,7 @@ import { AwsClient } from 'aws4fetch'
 import type { S3Connection } from './s3-server.ts'
 
 const requestTimeoutMs = 60_000
+const removalsInFlight = 8
 /** The most that servers give at once. */
 const largestPage = 1_000
 
@@ -105,7 +106,11 @@ export function rawBucket(server: S3Connection, name: string, pageSize = largest
     },
     async drop() {
       for (const upload of await bucket.uploads()) await bucket.abort(upload)
-      for (const { key } of await bucket.list()) await bucket.remove(key)
+      const left = (await bucket.list()).values()
+      const work = async () => {
+        for (const { key } of left) await bucket.remove(key)
+      }
+      await Promise.all(Array.from({ length: removalsInFlight }, work))
       await find('DELETE', '')
     },
     async get(key) {
