@@ -161,12 +161,13 @@ async function close({ gateway, connection }: Place): Promise<void> {
 const download = ({ connection }: Place, id: string) =>
   connection.send({ method: 'GET', path: `/api/v1/uploads/${id}/download` })
 
+const digest = (algorithm: string, bytes: Uint8Array): string =>
+  `${algorithm}:${createHash(algorithm).update(bytes).digest('base64')}`
+
 const redirecting = await open('redirect')
 try {
   const small = randomBytes(10 * kib)
   const image = await readFile(join(media, 'still.png'))
-  const digest = (algorithm: string, bytes: Uint8Array) =>
-    `${algorithm}:${createHash(algorithm).update(bytes).digest('base64')}`
   print(headings)
   const id = await measure(redirecting, 'raw, 10 KiB', 1, () => raw(redirecting, small))
   await measure(redirecting, 'raw, 8 MiB', 1, () => raw(redirecting, randomBytes(8 * mib)))

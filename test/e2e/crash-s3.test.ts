@@ -7,12 +7,12 @@ it.skipIf(missingS3())(
   'keeps every promise on S3 when it is killed under load and started again',
   { timeout: 90_000 },
   async () => {
-    const store = await s3Chaos({ server: await sharedS3(), presignTtl: 5, settle: 1, memory: '16MiB' })
+    const store = await s3Chaos({ server: await sharedS3(), presignTtl: 4, settle: 1, memory: '16MiB' })
     const { breaches, counts } = await chaos({
       store,
-      kills: 4,
+      kills: 3,
       secondsBetween: [0.3, 0.8],
-      clients: 8,
+      clients: 6,
       largestBytes: 18 * 1024 * 1024,
       largeShare: 0.05,
     })

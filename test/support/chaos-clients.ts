@@ -251,13 +251,11 @@ export function clients(crew: Crew) {
     const brought = file()
     ticket.entry.digests.add(brought.sha256)
     const way = storeConnection ?? connection
-    const putting = way.send({ ...sendingOf(ticket, brought), chunked: false, pauseMs: 1 }).then((answer) => {
-      const ended = new Date().toISOString().slice(11)
-      ticket.entry.history.push(`${ended} the PUT of what was deleted ended: ${answer?.status ?? 'no answer'}`)
-    })
+    const putting = way.send({ ...sendingOf(ticket, brought), chunked: false, pauseMs: 1 })
     await sleep(Math.random() * 30)
     await remove(ticket.entry, 'delete during a PUT')
-    await putting
+    const status = (await putting)?.status ?? 'no answer'
+    ticket.entry.history.push(`${new Date().toISOString().slice(11)} the PUT has ended: ${status}`)
     ticket.entry.busy = false
   }
 

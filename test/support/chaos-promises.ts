@@ -2,6 +2,9 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import type { Crew } from './chaos-clients.ts'
 
+/** Promises that are looked at side by side. */
+const looksAtOnce = 8
+
 /** What the server has promised about one upload. */
 export interface Promised {
   readonly id: string
@@ -24,34 +27,34 @@ export interface Promised {
 export const shown = z.object({ data: z.object({ status: z.string() }) })
 
 /** Holds the server to everything that it has promised, when all is quiet. */
-export async function holdToPromises({ connection, storeConnection, book, count, breach }: Crew): Promise<void> {
-  for (const entry of book.values()) {
-    const path = `/api/v1/uploads/${entry.id}`
-    const look = await connection.send({ method: 'GET', path })
-    const about = `Upload ${entry.id} (${entry.state})`
-    if (look?.status === 404 && (entry.state === 'deleted' || entry.maybeDeleted)) {
-      count('deleted in the end')
-      continue
-    }
-    if (look?.status !== 200 || entry.state === 'deleted') {
-      breach(`${about} is answered by ${look?.status}.`)
-      continue
-    }
-    const { status } = shown.parse(look.json()).data
-    if (!mayShow(entry, storeConnection !== undefined).includes(status)) breach(`${about} shows ${status}.`)
-    if (status === 'pending') {
-      const confirmed = await connection.send({ method: 'POST', path: `${path}/confirm` })
-      const right = entry.wrong ? [409, 410, 422] : entry.state === 'stored' ? [200] : [409, 410]
-      if (entry.digests.size > 0) right.push(200)
-      if (!right.includes(confirmed?.status ?? 0)) breach(`The confirm of ${about} gave ${confirmed?.status}.`)
-      count(`confirmed in the end: ${confirmed?.status}`)
-      if (confirmed?.status !== 200) continue
-    } else if (status !== 'confirmed') continue
-    let file = await connection.send({ method: 'GET', path: `${path}/download` })
-    if (file?.status === 302) file = await storeConnection?.send({ method: 'GET', path: file.headers.location ?? '' })
-    if (file?.status !== 200 || !entry.digests.has(sha256(file.bytes))) breach(`${about} has other bytes.`)
-    count('downloaded in the end')
+export async function holdToPromises(crew: Crew): Promise<void> {
+  const entries = crew.book.values()
+  const hold = async (): Promise<void> => {
+    for (const entry of entries) await holdTo(entry, crew)
   }
+  await Promise.all(Array.from({ length: looksAtOnce }, hold))
+}
+
+async function holdTo(entry: Promised, { connection, storeConnection, count, breach }: Crew): Promise<void> {
+  const path = `/api/v1/uploads/${entry.id}`
+  const look = await connection.send({ method: 'GET', path })
+  const about = `Upload ${entry.id} (${entry.state}: ${entry.history.join(', ')})`
+  if (look?.status === 404 && (entry.state === 'deleted' || entry.maybeDeleted)) return count('deleted in the end')
+  if (look?.status !== 200 || entry.state === 'deleted') return breach(`${about} is answered by ${look?.status}.`)
+  const { status } = shown.parse(look.json()).data
+  if (!mayShow(entry, storeConnection !== undefined).includes(status)) breach(`${about} shows ${status}.`)
+  if (status === 'pending') {
+    const confirmed = await connection.send({ method: 'POST', path: `${path}/confirm` })
+    const right = entry.wrong ? [409, 410, 422] : entry.state === 'stored' ? [200] : [409, 410]
+    if (entry.digests.size > 0) right.push(200)
+    if (!right.includes(confirmed?.status ?? 0)) breach(`The confirm of ${about} gave ${confirmed?.status}.`)
+    count(`confirmed in the end: ${confirmed?.status}`)
+    if (confirmed?.status !== 200) return
+  } else if (status !== 'confirmed') return
+  let file = await connection.send({ method: 'GET', path: `${path}/download` })
+  if (file?.status === 302) file = await storeConnection?.send({ method: 'GET', path: file.headers.location ?? '' })
+  if (file?.status !== 200 || !entry.digests.has(sha256(file.bytes))) breach(`${about} has other bytes.`)
+  count('downloaded in the end')
 }
 
 function mayShow(entry: Promised, pastGateway: boolean): readonly string[] {
