@@ -210,6 +210,15 @@ describe.skipIf(missingS3())('the doctor of a store in S3', () => {
       expect(seen.stdout).not.toMatch(new RegExp(`wrong-but-secret|${server.accessKeyId}`))
     })
 
+    it('takes it for no fault that web pages are shut out when nobody has named any', async () => {
+      expect(await one.doctor(['--dry-run'], { FAIRLEAD_CORS_ORIGINS: '*' })).toMatchObject({
+        ok: true,
+        code: 0,
+        failed: {},
+        notes: { 'store.cors': expect.stringMatching(/^Web pages cannot use it\..*--set-cors/) },
+      })
+    })
+
     it('sets CORS on request, keeps the rules of others, and lets browsers through', async () => {
       const foreign =
         '<CORSRule><ID>theirs</ID><AllowedOrigin>https://other.example</AllowedOrigin><AllowedMethod>POST</AllowedMethod></CORSRule>'

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CORSRule, S3Client } from '@aws-sdk/client-s3'
 import { type Answer, ask } from '../../connection.ts'
-import { type Check, type ClientTerms, failed, passed } from '../../uploads/diagnosis.ts'
+import { type Check, type ClientTerms, type Explanation, failed, passed } from '../../uploads/diagnosis.ts'
 import { missingIn, pageText, readCors, setCors, type Wish, wishes } from './cors.ts'
 import { explainError, type Place, saidIn } from './explain.ts'
 
@@ -56,12 +56,12 @@ export async function* checkCors(place: CorsPlace, url: string, terms: ClientTer
       })
     : []
   if (lacking.length > 0)
-    yield failed('store.cors', {
+    yield shutOut(terms, {
       detail: `By the CORS rules of the bucket ${bucket} ${listed(lacking)}.`,
       remedy: `Run "fairlead doctor --set-cors", which needs ${at(['s3:PutBucketCORS']).actions.join()}; without web pages set FAIRLEAD_CORS_ORIGINS to nothing.`,
     })
   else if (refused.length > 0)
-    yield failed('store.cors', {
+    yield shutOut(terms, {
       detail: `${outside([]).url} refuses preflights: ${listed(refused.map(refusalText))}.${note === undefined ? '' : ` ${note}`}`,
       remedy: known
         ? 'The rules of the bucket are right: let the proxy in front of it pass OPTIONS requests on.'
@@ -69,6 +69,12 @@ export async function* checkCors(place: CorsPlace, url: string, terms: ClientTer
     })
   else yield passed('store.cors', note)
 }
+
+/** Only where somebody has named web pages is it wrong that they do not get through; else it is worth knowing. */
+const shutOut = (terms: ClientTerms, why: Explanation): Check =>
+  terms.origins.includes('*') && !terms.setCors
+    ? passed('store.cors', `Web pages cannot use it. ${why.detail} ${why.remedy}`)
+    : failed('store.cors', why)
 
 /** One sentence says a few of them. */
 const mostListed = 4
