@@ -5,7 +5,7 @@ import { missingS3, sharedS3 } from '../support/s3.ts'
 
 it.skipIf(missingS3())(
   'keeps every promise on S3 when it is killed under load and started again',
-  { timeout: 90_000 },
+  { timeout: 120_000 },
   async () => {
     const store = await s3Chaos({ server: await sharedS3(), presignTtl: 4, settle: 1, memory: '16MiB' })
     const { breaches, counts } = await chaos({

@@ -3,7 +3,7 @@ import { chaos } from '../support/chaos.ts'
 
 const kills = 6
 
-it('keeps every promise when it is killed under load and started again', { timeout: 60_000 }, async () => {
+it('keeps every promise when it is killed under load and started again', { timeout: 120_000 }, async () => {
   const { breaches, counts } = await chaos({
     kills,
     secondsBetween: [0.3, 0.8],
