@@ -14,11 +14,11 @@ const patienceMs = 8_000
 /** Milliseconds between two looks. */
 const lookMs = 20
 
-/** Text of an `uploads.config.ts`. @param plugins calls of `sniffType` and `quota` @param more further options */
-export const configText = (plugins = 'sniffType(), quota()', more = ''): string => `
+/** Text of an `uploads.config.ts`. @param plugins calls of `sniffType` and `quota`; `null`: the product's own @param more further options */
+export const configText = (plugins: string | null = 'sniffType(), quota()', more = ''): string => `
 import { quota } from '${projectRoot}/plugins/quota.ts'
 import { sniffType } from '${projectRoot}/plugins/sniff-type.ts'
-export default { plugins: [${plugins}], ${more} }
+export default { ${plugins === null ? '' : `plugins: [${plugins}],`} ${more} }
 `
 
 export const sha256 = (bytes: Uint8Array, encoding: 'hex' | 'base64' = 'hex'): string =>
