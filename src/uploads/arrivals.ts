@@ -12,22 +12,16 @@ const oldAgePart = 1 / 30
 const afterEndMs = 1_000
 
 export interface ArrivalDependencies {
-  readonly records: Records
+  readonly records: Pick<Records, 'get'>
   /** @throws {UploadError} `upload_not_received` */
   readonly finish: (upload: Upload) => Promise<Upload>
 }
 
 /** Finishes uploads whose bytes come to the store past the gateway, and whose clients never say that they have. */
 export function arrivalsOf({ records, finish }: ArrivalDependencies) {
-  const job = (upload: Pick<Upload, 'id' | 'createdAt' | 'expiresAt'>): NewJob => ({
-    kind: 'arrival',
-    uploadId: upload.id,
-    due: nextLook(upload, Date.now()),
-  })
-
   return {
     /** The first look; goes into the transaction that makes the upload. */
-    job: (upload: Pick<Upload, 'id' | 'createdAt'>): NewJob => job({ ...upload, expiresAt: null }),
+    job: (upload: Pick<Upload, 'id' | 'createdAt'>): NewJob => lookJob({ ...upload, expiresAt: null }),
 
     /** One look, as a job; returns the next one, as long as there is something to look for. */
     async look(id: string): Promise<readonly NewJob[]> {
@@ -40,7 +34,7 @@ export function arrivalsOf({ records, finish }: ArrivalDependencies) {
         if (!(error instanceof UploadError)) throw error
       }
       const now = await records.get(id)
-      return now && isOpen(now) ? [job(now)] : []
+      return now && isOpen(now) ? [lookJob(now)] : []
     },
 
     /** The upload, finished if its bytes have come. @throws {UploadError} why it ended */
@@ -56,11 +50,19 @@ export function arrivalsOf({ records, finish }: ArrivalDependencies) {
   }
 }
 
+type Expected = Pick<Upload, 'id' | 'createdAt' | 'expiresAt'>
+
+const lookJob = (upload: Expected): NewJob => ({
+  kind: 'arrival',
+  uploadId: upload.id,
+  due: nextLook(upload, Date.now()),
+})
+
 /** Whether bytes may still come for it. */
 const isOpen = ({ state }: Upload): boolean => state === 'pending' || state === 'receiving'
 
 /** Soon at first, as most clients send at once; then ever less often. When the URL has ended there is one look right after. */
-function nextLook({ createdAt, expiresAt }: Pick<Upload, 'createdAt' | 'expiresAt'>, now: number): number {
+function nextLook({ createdAt, expiresAt }: Expected, now: number): number {
   const age = now - createdAt
   const longest = Math.max(longestGapMs, age * oldAgePart)
   const due = now + Math.min(longest, Math.max(shortestGapMs, age / 2))

@@ -37,11 +37,11 @@ export interface ServiceDependencies extends IngestDependencies {
  */
 export function uploadService(deps: ServiceDependencies) {
   const { records, pipeline, policy } = deps
+  const arrivals = arrivalsOf({ records, finish: (upload) => finish(upload, null) })
   const running = new Map<string, Set<AbortController>>()
   const verdicts = new Map<string, Promise<Upload>>()
   const collections = new Map<string, Promise<Upload>>()
   const collecting = collector(deps)
-  const arrivals = arrivalsOf({ records, finish: (upload) => finish(upload, null) })
 
   /** Makes the record of an upload whose bytes come later. */
   async function create(
