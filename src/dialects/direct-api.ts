@@ -60,8 +60,7 @@ The public \`@rails/activestorage\` browser client works with \`${url}/api/v1/up
 \`\`\`sh
 curl ${url}/api/v1/upload/direct -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" -d '{"blob":{"filename":"a.png","content_type":"image/png","byte_size":2048,"checksum":"…"}}'
 curl -T a.png "$URL" -H "Content-Type: image/png" -H "Content-MD5: …" -H "Content-Disposition: …"
-curl ${url}/api/v1/upload/direct/$SIGNED_ID -H "Authorization: Bearer $KEY"
 \`\`\`
 
-\`metadata.identified\` is there when the file was looked at. \`key\` is its id in the other APIs: \`GET ${url}/api/v1/uploads/$KEY_OF_BLOB/download\`.
+Read it with \`GET ${url}/api/v1/upload/direct/$SIGNED_ID\`: \`metadata.identified\` is there when the file was looked at. \`key\` is its id in the other APIs: \`GET ${url}/api/v1/uploads/$KEY_OF_BLOB/download\`.
 `

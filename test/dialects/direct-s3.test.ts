@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { clientOf, eventually } from '../support/client.ts'
 import { type Blob, type Direct, directOf } from '../support/direct.ts'
 import type { TestGateway } from '../support/gateway.ts'
@@ -9,8 +9,31 @@ import { directSuite } from './suites/direct.ts'
 const place = s3Place()
 afterAll(() => place.close())
 
+/** Lays other bytes where the URL leads, as nobody but the store itself could. */
+async function lay({ direct_upload: upload }: Blob, other: string): Promise<void> {
+  const bucket = await place.bucket()
+  const key = decodeURIComponent(new URL(upload?.url ?? '').pathname).slice(`/${bucket.name}/`.length)
+  await bucket.put(key, Buffer.from(other))
+}
+
 describe.skipIf(place.missing)('on S3', () => {
   directSuite(place)
+
+  it('keeps no header of the PUT with the object', async () => {
+    const gateway = await place.start()
+    try {
+      const by = directOf(clientOf(gateway, gateway.key))
+      const blob = await by.sent(Buffer.from('x'), { filename: 'a.html', content_type: 'text/html' })
+      expect((await by.look(blob)).json()).toMatchObject({ metadata: { identified: true } })
+      await eventually(async () => expect(await place.stored(gateway)).toHaveLength(1))
+      const [key = ''] = await place.stored(gateway)
+      const headers = await (await place.bucket()).head(`${place.prefixOf(gateway)}${key}`)
+      expect(headers?.get('content-disposition')).toBeNull()
+      expect(headers?.get('content-type')).not.toContain('html')
+    } finally {
+      await gateway.close()
+    }
+  })
 
   describe('a store that does not check', () => {
     const bytes = Buffer.from('exactly these bytes')
@@ -20,15 +43,7 @@ describe.skipIf(place.missing)('on S3', () => {
       gateway = await place.start()
       ours = directOf(clientOf(gateway, gateway.key))
     })
-    afterEach(() => eventually(async () => expect(await strays(place, gateway)).toEqual([])))
     afterAll(() => gateway.close())
-
-    /** Lays other bytes where the URL leads, as nobody but the store itself could. */
-    async function lay({ direct_upload: upload }: Blob, other: string): Promise<void> {
-      const bucket = await place.bucket()
-      const key = decodeURIComponent(new URL(upload?.url ?? '').pathname).slice(`/${bucket.name}/`.length)
-      await bucket.put(key, Buffer.from(other))
-    }
 
     it.each([
       ['other bytes', 'exactly other bytes', '422 checksum_mismatch'],
@@ -42,6 +57,7 @@ describe.skipIf(place.missing)('on S3', () => {
       await lay(unasked, other)
       await eventually(async () => expect(await ours.status(unasked)).toBe('rejected'), 15_000)
       expect(refusal(await ours.look(unasked))).toBe(answer)
+      await eventually(async () => expect(await strays(place, gateway)).toEqual([]))
     })
   })
 })
