@@ -80,14 +80,15 @@ export function s3Place(settings = `downloads: 'proxy', settle: 1`): S3Place {
   }
 }
 
-/** What lies in the place, and is neither the object of an upload nor where one's URL leads. */
+/** What lies in the place, and is neither the object of an upload nor where the URL of an unfinished one leads. */
 export async function strays(place: Place, gateway: TestGateway): Promise<string[]> {
   const stored = await place.stored(gateway)
   const known = new Set([
     ...column(gateway.dataDir, 'select object_key as key from upload where object_key is not null'),
     ...column(
       gateway.dataDir,
-      'select i.object_key as key from object_intent i join upload u on u.id = i.upload_id where i.until is not null',
+      `select i.object_key as key from object_intent i join upload u on u.id = i.upload_id
+        where i.until is not null and u.state in ('pending', 'receiving')`,
     ),
   ])
   return stored.filter((key) => !known.has(key))

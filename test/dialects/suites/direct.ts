@@ -236,9 +236,12 @@ export function directSuite(place: Place): void {
 
     it.each(['md5', 'sha256'])('are refused when they are others than declared, by %s', async (algorithm) => {
       const blob = await ours.made(bytes, algorithm === 'md5' ? {} : { checksum: sha256(bytes, 'base64') })
-      // What a store lets pass that does not check: direct-s3.test.ts.
-      expect((await ours.put(blob, others)).status).toBe(place.takesPuts ? 422 : 400)
-      expect(blobOf(await ours.look(blob)).metadata).toEqual({})
+      const { status } = await ours.put(blob, others)
+      expect(place.takesPuts ? [422] : [200, 400]).toContain(status)
+      // What a store does not check, the gateway does.
+      const look = await ours.look(blob)
+      expect(look.json()).toMatchObject(status === 200 ? { error_code: 'checksum_mismatch' } : { metadata: {} })
+      expect(look.json()).not.toHaveProperty('metadata.identified')
       await nothingStrays()
     })
 
