@@ -301,6 +301,10 @@ export const configSchema = z.strictObject({
         'What clients may put a file under, and what it has to be like. Takes the place of the whole default set.',
     },
   ),
+  dedupe: option({ type: z.boolean(), takes: 'true or false' }, false, {
+    meaning:
+      'The direct API gives the record of a finished file to whoever declares the same SHA-256 and size in the same workspace, instead of taking the bytes again. Both then have one file: deleting it deletes it for both.',
+  }),
   projects: z
     .strictObject({
       mode: option(oneOf(['open', 'registered']), 'open', {

@@ -100,6 +100,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     {
       ...objectJobs(store),
       verdict: ({ uploadId }) => service.resume(uploadId),
+      arrival: ({ uploadId }) => service.lookForArrival(uploadId),
       'after-finish': async ({ uploadId, plugin }) => {
         const upload = await records.get(uploadId)
         if (upload) await pipeline.after('afterFinish', plugin, upload)
@@ -126,11 +127,13 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
       projectMode: config.projects.mode,
       downloadTtlMs: config.download.ttl * secondMs,
       redirect: config.s3.downloads === 'redirect',
+      dedupe: config.dedupe,
     }),
     uploadUrls: makeUploadUrls({ records, store, tokens, ttlMs: config.presign.ttl * secondMs }),
     authenticate: limited(authenticator(records, config.keys.prefix, verifyToken), config.limits.requestsPerMinute),
     once: idempotency(records),
     categories: Object.keys(config.categories),
+    storeName: store.name,
     inlinePdf: config.download.inlinePdf,
   }
   if (metrics && metricsPort !== undefined) {

@@ -51,6 +51,7 @@ describe('the worker', () => {
     'clear-object': async () => {},
     'look-again': async () => {},
     verdict: async () => {},
+    arrival: async () => {},
     'after-finish': async () => {},
     'after-terminate': async () => {},
   }

@@ -1,6 +1,8 @@
 import type { ApiPart } from '../http/api.ts'
 import type { Guide } from '../http/documentation.ts'
 import type { Dialect } from './dialect.ts'
+import { direct } from './direct.ts'
+import { directApi, directGuide } from './direct-api.ts'
 import { downloads } from './downloads.ts'
 import { downloadsApi } from './downloads-api.ts'
 import { presigned } from './presigned.ts'
@@ -19,6 +21,7 @@ interface WayIn {
 /** Everything that clients call, in the order in which the documentation shows it. */
 export const dialects: readonly WayIn[] = [
   { routes: presigned, api: presignedApi, guide: presignedGuide },
+  { routes: direct, api: directApi, guide: directGuide },
   { routes: raw, api: rawApi, guide: rawGuide },
   { routes: downloads, api: downloadsApi },
 ]

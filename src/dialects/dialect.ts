@@ -15,6 +15,8 @@ export interface DialectDependencies {
   /** Answers what creates something. */
   readonly once: Once
   readonly categories: readonly string[]
+  /** What the store is called towards clients. */
+  readonly storeName: string
   /** PDF files may be shown in the browser. */
   readonly inlinePdf: boolean
 }

@@ -54,12 +54,13 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
     tag,
     summary: 'Send the bytes',
     description:
-      'The `upload_url` of the creation; with the `s3` driver that URL leads to the S3 server instead. Takes exactly the size, type and checksum that were declared. A PUT that fails keeps nothing and can be tried again; one that worked can be repeated until the confirm.',
+      'The `upload_url` of the creation, or the `direct_upload.url` of a direct upload; with the `s3` driver that URL leads to the S3 server instead. Takes exactly the size, type and checksum that were declared. A PUT that fails keeps nothing and can be tried again; one that worked can be repeated until the confirm, or, of a direct upload, until the bytes have been looked at.',
     security: nobody,
     params: {
       ...one,
       query: z.object({
         expires: z.string().meta({ description: 'As in the URL: seconds since 1970.' }),
+        finish: z.string().optional().meta({ description: 'As in the URL, where it has one.' }),
         signature: z.string().meta({ description: 'As in the URL.' }),
       }),
     },

@@ -12,7 +12,7 @@ const maxMimeLength = 255 // characters
 const defaultPage = 50
 const maxPage = 100
 
-const filename = z
+export const filename = z
   .string()
   .superRefine((name, ctx) => {
     const fault = nameFault(name)
@@ -22,6 +22,8 @@ const filename = z
     description: `1 to ${maxFilenameLength} characters after trimming; no control characters, no \`/\` or \`\\\`.`,
     examples: ['film.mp4'],
   })
+
+export const contentType = z.string().max(maxMimeLength).refine(isContentType, 'This is not a media type.')
 
 /** `sha256:` or `md5:` and the base64 of exactly that digest. */
 const checksum = z
@@ -69,10 +71,7 @@ export const createSchema = (categories: readonly string[]) =>
     .object({
       filename,
       category: z.enum(categories),
-      content_type: z
-        .string()
-        .max(maxMimeLength)
-        .refine(isContentType, 'This is not a media type.')
+      content_type: contentType
         .nullish()
         .meta({ description: 'The PUT must carry the same. What the bytes are decides in the end.' }),
       size_bytes: wholeBytes.nullish().meta({ description: 'The PUT takes exactly so many bytes.' }),

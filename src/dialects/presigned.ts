@@ -75,13 +75,14 @@ export const presigned: Dialect = (routes, deps) => {
   })
 
   routes.put(`${uploadUrlPath}/:id`, async (ctx) => {
-    const upload = await uploadUrls.verify({
+    const { upload, finish } = await uploadUrls.verify({
       id: param(ctx, 'id'),
       expires: queryValue(ctx, 'expires'),
       signature: queryValue(ctx, 'signature'),
-      contentType: ctx.get('content-type') || null,
+      finish: queryValue(ctx, 'finish'),
+      header: (name) => ctx.get(name),
     })
-    const stored = await service.put(upload.id, bodyOf(ctx))
+    const stored = await service.put(upload.id, bodyOf(ctx), finish)
     ctx.status = 200
     if (stored.sha256 !== null) ctx.set('ETag', `"${stored.sha256}"`)
     ctx.body = ''

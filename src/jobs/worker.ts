@@ -84,6 +84,8 @@ export function startWorker(records: Records, handlers: JobHandlers, log: Plugin
         return handlers['look-again'](job)
       case 'verdict':
         return handlers.verdict(job)
+      case 'arrival':
+        return handlers.arrival(job)
       case 'after-finish':
         return handlers['after-finish'](job)
       case 'after-terminate':

@@ -28,7 +28,13 @@ export function claimOperations(db: Kysely<Schema>, now: () => number) {
         : { fingerprint, made: null, answer: { status, ...JSON.parse(answer) } }
     },
     *answered(claim: Claim, { status, ...answer }: StoredAnswer): Operation<void> {
-      yield* rows(texts.answer, { ...claim, status, answer: JSON.stringify(answer), expiresAt: now() + keptMs })
+      yield* rows(texts.answer, {
+        ...claim,
+        status,
+        answer: JSON.stringify(answer),
+        now: now(),
+        expiresAt: now() + keptMs,
+      })
     },
     *release(claim: Claim, id: string): Operation<void> {
       yield* rows(texts.release, { ...claim, id })
@@ -68,14 +74,29 @@ function claimQueries(db: Kysely<Schema>) {
         .where('key', '=', p.key)
         .where('expires_at', '>', p.now),
     ),
-    answer: query<Claim & { status: number; answer: string; expiresAt: number }>()((p) =>
+    // A request that found what it wanted has made nothing, and has no row yet.
+    answer: query<Claim & { status: number; answer: string; now: number; expiresAt: number }>()((p) =>
       db
-        .updateTable('idempotency')
-        .set({ status: p.status, answer: p.answer, expires_at: p.expiresAt })
-        .where('principal', '=', p.principal)
-        .where('key', '=', p.key)
-        .where('fingerprint', '=', p.fingerprint)
-        .where('status', 'is', null),
+        .insertInto('idempotency')
+        .values({
+          principal: p.principal,
+          key: p.key,
+          fingerprint: p.fingerprint,
+          status: p.status,
+          answer: p.answer,
+          expires_at: p.expiresAt,
+        })
+        .onConflict((conflict) =>
+          conflict
+            .columns(['principal', 'key'])
+            .doUpdateSet({ fingerprint: p.fingerprint, status: p.status, answer: p.answer, expires_at: p.expiresAt })
+            .where((eb) =>
+              eb.or([
+                eb.and([eb('idempotency.fingerprint', '=', p.fingerprint), eb('idempotency.status', 'is', null)]),
+                eb('idempotency.expires_at', '<=', p.now),
+              ]),
+            ),
+        ),
     ),
     release: query<Claim & { id: string }>()((p) =>
       db

@@ -84,6 +84,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     transition: (id, change) => submit(() => uploads.transition(id, change)),
     remove: (id, how) => submit(() => uploads.remove(id, how)),
     get: (id) => read(() => uploads.get(id)),
+    sameBytes: (workspace, sha256, size) => read(() => uploads.sameBytes(workspace, sha256, size)),
     list,
     usage: (id, fromDay) => readAtOnce(() => accounts.usage(id, fromDay)),
 

@@ -6,6 +6,9 @@ import type { LedgerKind, Schema, UploadTable } from './schema.ts'
 
 type Row = Selectable<UploadTable>
 
+/** Uploads with the same bytes that are looked at. */
+const sameBytesLimit = 20
+
 /** A new record's columns; those of bytes that have not come are filled in by the text. */
 export function uploadColumns(record: NewRecord) {
   return {
@@ -103,6 +106,17 @@ export function uploadQueries(db: Kysely<Schema>) {
     ),
     deleteJobs: query<{ id: Uint8Array }>()((p) => db.deleteFrom('job').where('upload_id', '=', p.id)),
     get: query<{ id: Uint8Array }>()((p) => db.selectFrom('upload').selectAll().where('id', '=', p.id)),
+    sameBytes: query<{ workspace: string; sha256: Uint8Array; size: number }>()((p) =>
+      db
+        .selectFrom('upload')
+        .selectAll()
+        .where('workspace_id', '=', p.workspace)
+        .where('sha256', '=', p.sha256)
+        .where('size', '=', p.size)
+        .where('state', '=', 'ready')
+        .orderBy('number')
+        .limit(sameBytesLimit),
+    ),
     insertUpload: query<ReturnType<typeof uploadColumns>>()((p) =>
       db
         .insertInto('upload')

@@ -86,6 +86,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       const intent = { upload: row.id, at: now() }
       if (record.stagedKey !== null) yield* rows(texts.insertIntent, { ...intent, key: record.stagedKey, until: null })
       if (record.put !== null) yield* rows(texts.insertIntent, { ...intent, ...record.put })
+      yield* addJobs(record.jobs ?? [])
       return toUpload(row)
     },
 
@@ -192,6 +193,10 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
     *get(id: string): Operation<Upload | undefined> {
       const row = yield* first(texts.get, { id: idBytes(id) })
       return row && toUpload(row)
+    },
+
+    *sameBytes(workspace: string, sha256: string, size: number): Operation<readonly Upload[]> {
+      return (yield* rows(texts.sameBytes, { workspace, sha256: Buffer.from(sha256, 'hex'), size })).map(toUpload)
     },
 
     *bind(upload: Upload, projectId: string, mode: 'open' | 'registered'): Operation<void> {

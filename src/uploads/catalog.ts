@@ -1,9 +1,9 @@
 import { notFound, UploadError } from '../errors.ts'
 import type { ByteRange, GetTerms, ObjectStore } from './object-store.ts'
-import { demandProject, demandScope, isUuid, owned, type Principal } from './principal.ts'
+import { demandProject, demandScope, inReach, isUuid, owned, type Principal } from './principal.ts'
 import type { ListFilter, Page, Records, Usage } from './records.ts'
 import type { Tokens } from './tokens.ts'
-import type { Upload, UploadState } from './upload.ts'
+import type { Checksum, Upload, UploadState } from './upload.ts'
 import type { Readable } from 'node:stream'
 
 export interface CatalogDependencies {
@@ -15,6 +15,8 @@ export interface CatalogDependencies {
   readonly downloadTtlMs: number
   /** Downloads are sent on to the store, where clients reach that by themselves. */
   readonly redirect: boolean
+  /** Who declares bytes that the workspace has is given the upload that has them. */
+  readonly dedupe: boolean
 }
 
 export type ListRequest = Omit<ListFilter, 'workspaceId' | 'onlyProjects'>
@@ -26,7 +28,8 @@ export interface DownloadToken {
 }
 
 /** Looks at what is there: uploads, their bytes, projects and usage. Changes bindings only. */
-export function catalog({ records, store, tokens, projectMode, downloadTtlMs, redirect }: CatalogDependencies) {
+export function catalog(deps: CatalogDependencies) {
+  const { records, store, tokens, projectMode, downloadTtlMs, redirect, dedupe } = deps
   return {
     get: (principal: Principal, id: string): Promise<Upload> => owned(records, principal, id, 'uploads:read'),
 
@@ -54,6 +57,26 @@ export function catalog({ records, store, tokens, projectMode, downloadTtlMs, re
       demandProject(principal, projectId)
       const upload = await owned(records, principal, id, 'uploads:write')
       if (!(await records.unbind(upload, projectId))) throw notFound()
+    },
+
+    /** The upload that has the bytes which the principal is about to bring, where it may see that; `undefined`: bring them. */
+    async same(principal: Principal, checksum: Checksum, size: number): Promise<Upload | undefined> {
+      demandScope(principal, 'uploads:write')
+      if (!dedupe || checksum.algorithm !== 'sha256' || !principal.scopes.includes('uploads:read')) return undefined
+      const sha256 = Buffer.from(checksum.digest, 'base64').toString('hex')
+      for (const upload of await records.sameBytes(principal.workspaceId, sha256, size))
+        if (await inReach(records, principal, upload)) return upload
+      return undefined
+    },
+
+    /** Names the upload, and cannot be made up. It allows nothing by itself. */
+    signedId: ({ id }: Upload): string => `blob.${id}.${tokens.sign('blob', [id])}`,
+
+    /** The id in a signed one. @throws {UploadError} `not_found` */
+    idOf(signedId: string): string {
+      const [, id = '', signature = ''] = /^blob\.([0-9a-f-]{36})\.([\w-]{43})$/.exec(signedId) ?? []
+      if (!tokens.verify('blob', [id], signature)) throw notFound()
+      return id
     },
 
     /** A proof that lets whoever has it read this upload for a while. */

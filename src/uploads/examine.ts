@@ -18,7 +18,7 @@ export interface ExamineDependencies {
  * Looks at stored bytes that came past the gateway as it would have looked at them on their way in. They are read whole only when a
  * tap wants to see them, or a declared checksum is not proved by the store's own.
  *
- * @returns what was found, and the SHA-256 when all was read
+ * @returns what was found, and the SHA-256 when all was read or the declared one is proved
  * @throws {Rejection} what is wrong with the bytes
  */
 export async function examine(
@@ -37,7 +37,7 @@ export async function examine(
   const { declaredChecksum } = upload
   const proved = declaredChecksum === null || (await isProved(store, key, declaredChecksum))
   const taps = pipeline.taps(known, options)
-  if (proved && !taps) return { patch: found, sha256: null }
+  if (proved && !taps) return { patch: found, sha256: declaredSha256(declaredChecksum) }
   const sums = { sha256: createHash('sha256'), md5: createHash('md5') }
   try {
     const bytes = await store.read(key, undefined, options.signal)
@@ -54,6 +54,9 @@ export async function examine(
     throw error
   }
 }
+
+const declaredSha256 = (checksum: Checksum | null): string | null =>
+  checksum?.algorithm === 'sha256' ? Buffer.from(checksum.digest, 'base64').toString('hex') : null
 
 /** The store's own digest equals the declared one. Where it does not it may be of something else: encrypted bytes, or parts. */
 async function isProved(store: ObjectStore, key: string, { algorithm, digest }: Checksum): Promise<boolean> {

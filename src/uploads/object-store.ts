@@ -56,6 +56,8 @@ export interface PutTerms {
   readonly size: number | null
   readonly contentType: string | null
   readonly checksum: Checksum | null
+  /** Content-Disposition of the PUT. It is not kept with the bytes. */
+  readonly disposition?: string | null
   /** Milliseconds since 1970 when the URL ends. */
   readonly until: number
 }

@@ -38,10 +38,14 @@ export async function owned(records: Records, principal: Principal, id: string, 
   demandScope(principal, scope)
   const upload = isUuid(id) ? await records.get(id.toLowerCase()) : undefined
   if (!upload || upload.workspaceId !== principal.workspaceId) throw notFound()
-  if (principal.projects !== null) {
-    const projects = await records.projectsOf(upload.id)
-    const allowed = projects.length === 0 || projects.some((project) => principal.projects?.includes(project))
-    if (!allowed) throw new UploadError('project_forbidden', 'This key may not use the project of this upload.')
-  }
+  if (!(await inReach(records, principal, upload)))
+    throw new UploadError('project_forbidden', 'This key may not use the project of this upload.')
   return upload
+}
+
+/** Whether an upload of the principal's workspace is in one of its projects or in none. */
+export async function inReach(records: Records, principal: Principal, upload: Upload): Promise<boolean> {
+  if (principal.projects === null) return true
+  const projects = await records.projectsOf(upload.id)
+  return projects.length === 0 || projects.some((project) => principal.projects?.includes(project))
 }

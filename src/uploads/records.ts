@@ -37,6 +37,8 @@ export type NewJob =
   /** The second look, when nothing can come any more. */
   | { readonly kind: 'look-again'; readonly key: string; readonly due: number }
   | { readonly kind: 'verdict'; readonly uploadId: string; readonly due: number }
+  /** A look whether bytes have come past the gateway that finish their upload. */
+  | { readonly kind: 'arrival'; readonly uploadId: string; readonly due: number }
   | { readonly kind: 'after-finish'; readonly uploadId: string; readonly plugin: string }
   | { readonly kind: 'after-terminate'; readonly upload: Upload; readonly plugin: string }
 
@@ -92,6 +94,7 @@ export interface NewRecord extends NewUpload {
   readonly put: { readonly key: string; readonly until: number } | null
   readonly expiresAt: number | null
   readonly createdAt: number
+  readonly jobs?: readonly NewJob[]
   /** `registered`: an unknown project is refused. */
   readonly projectMode: 'open' | 'registered'
   /** The request that asks for it, when it is to be done once. */
@@ -224,6 +227,8 @@ export interface Records {
     options: { readonly jobs: (upload: Upload) => readonly NewJob[]; readonly force?: boolean },
   ): Promise<void>
   get(id: string): Promise<Upload | undefined>
+  /** `ready` uploads with these bytes, the oldest first; some, when there are many. @param sha256 hexadecimal */
+  sameBytes(workspaceId: string, sha256: string, size: number): Promise<readonly Upload[]>
   list(filter: ListFilter): Promise<Page>
   /** Of a workspace that is not there yet: nothing. */
   usage(workspaceId: string, fromDay: string): Promise<Usage>
@@ -236,7 +241,7 @@ export interface Records {
 
   /** What is known of the request; after 24 hours nothing. */
   claimed(claim: Claim): Promise<Claimed | undefined>
-  /** Keeps the answer to the request that has made something, for 24 hours. */
+  /** Keeps the answer to the request, whether or not it has made something, for 24 hours. */
   answered(claim: Claim, answer: StoredAnswer): Promise<void>
   /** The request was not answered, and nothing is left of what it has made: it may run again. */
   release(claim: Claim, made: string): Promise<void>

@@ -2,13 +2,14 @@ import { randomBytes } from 'node:crypto'
 import { v7 } from 'uuid'
 import { type ErrorCode, Rejection, UploadError } from '../errors.ts'
 import { type Body, ingest, type IngestDependencies, type IngestOptions } from './ingest.ts'
+import { arrivalsOf } from './arrivals.ts'
 import { collector } from './collect.ts'
 import { guessType } from './names.ts'
 import type { Reserve } from './pipeline.ts'
 import { checkDraft } from './policy.ts'
 import { demandProject, demandScope, owned, type Principal } from './principal.ts'
 import type { Claim, NewJob, NewRecord, Records } from './records.ts'
-import type { NewUpload, Upload, UploadContextRef } from './upload.ts'
+import type { Finish, NewUpload, Upload, UploadContextRef } from './upload.ts'
 import { verdictsOf } from './verdicts.ts'
 
 /** Milliseconds after which an upload that arrives in one request, and whose request was lost track of, expires. */
@@ -35,13 +36,19 @@ export interface ServiceDependencies extends IngestDependencies {
  */
 export function uploadService(deps: ServiceDependencies) {
   const { records, pipeline, policy } = deps
+  const arrivals = arrivalsOf({ records, finish: (upload) => finish(upload, null) })
   const running = new Map<string, Set<AbortController>>()
   const collections = new Map<string, Promise<Upload>>()
   const collecting = collector(deps)
   const verdicts = verdictsOf({ ...deps, endJobs, reserveFor })
 
   /** Makes the record of an upload whose bytes come later. */
-  async function create(principal: Principal, draft: NewUpload, claim: Claim | null = null): Promise<Upload> {
+  async function create(
+    principal: Principal,
+    draft: NewUpload,
+    claim: Claim | null = null,
+    finishedBy: Finish = 'confirm',
+  ): Promise<Upload> {
     const { direct } = deps.store
     if (direct && (draft.declaredSize ?? 0) > direct.largestPut)
       throw new UploadError('file_too_large', `One PUT brings at most ${direct.largestPut} bytes to this store.`)
@@ -54,6 +61,7 @@ export function uploadService(deps: ServiceDependencies) {
       stagedKey: null,
       put: direct ? { key: objectKey(record.id), until } : null,
       expiresAt: until,
+      jobs: direct && finishedBy === 'arrival' ? [arrivals.job(record)] : [],
     })
   }
 
@@ -86,15 +94,19 @@ export function uploadService(deps: ServiceDependencies) {
     }
   }
 
-  /** Takes the bytes of a `pending` upload from whoever holds its upload URL. They are kept until the confirm. */
-  async function put(id: string, body: Body): Promise<Upload> {
+  /** Takes the bytes of a `pending` upload from whoever holds its upload URL. They are kept until the confirm, or are all that it needs. */
+  async function put(id: string, body: Body, finishedBy: Finish = 'confirm'): Promise<Upload> {
     const key = objectKey(id)
     const upload = records.stage(id, key)
     let staged = false
     try {
       const known = await upload
       staged = true
-      return await bring(id, upload, body, { key, draft: known, allowEmpty: true }, 'receiving')
+      const to = finishedBy === 'arrival' ? 'processing' : 'receiving'
+      const brought = await bring(id, upload, body, { key, draft: known, allowEmpty: true }, to)
+      // The verdict comes after the answer. Whoever asks for the upload hears it, and its job is written.
+      if (to === 'processing') finish(brought, null).catch(() => {})
+      return brought
     } catch (error) {
       if (staged) await Promise.all([records.abandon(key), records.unreserve(id)])
       deps.wakeJobs()
@@ -145,7 +157,10 @@ export function uploadService(deps: ServiceDependencies) {
 
   /** Finishes an upload whose bytes are there. Again, or twice at once, gives the same answer. */
   async function confirm(principal: Principal, id: string, context: UploadContextRef | null): Promise<Upload> {
-    const upload = await owned(records, principal, id, 'uploads:write')
+    return finish(await owned(records, principal, id, 'uploads:write'), context)
+  }
+
+  async function finish(upload: Upload, context: UploadContextRef | null): Promise<Upload> {
     switch (upload.state) {
       case 'ready':
         return upload
@@ -167,11 +182,16 @@ export function uploadService(deps: ServiceDependencies) {
       return await verdicts.wait(await records.transition(upload.id, { ...change, context: context ?? upload.context }))
     } catch (error) {
       const raced = error instanceof UploadError && racedCodes.has(error.code)
-      const now = raced ? await records.get(id) : undefined
+      const now = raced ? await records.get(upload.id) : undefined
       if (!now || (now.state === upload.state && now.objectKey === upload.objectKey)) throw error
       // Another confirm came first: its verdict is ours. Any other state answers for itself.
-      return confirm(principal, id, context)
+      return finish(now, context)
     }
+  }
+
+  /** The upload as it is now; bytes that have come are finished first, confirmed or not. @throws {UploadError} why it ended */
+  async function settle(principal: Principal, id: string): Promise<Upload> {
+    return arrivals.settle(await owned(records, principal, id, 'uploads:read'))
   }
 
   /** What came by the upload URL, past the gateway: of confirms at the same time one takes it. */
@@ -283,7 +303,19 @@ export function uploadService(deps: ServiceDependencies) {
   /** At the start, before anything else: nothing is on its way any more. */
   const recover = (): Promise<void> => records.recover(endJobs)
 
-  return { create, receive, put, confirm, recall, resume: verdicts.resume, remove, expire, recover }
+  return {
+    create,
+    receive,
+    put,
+    confirm,
+    settle,
+    lookForArrival: (id: string) => arrivals.look(id),
+    recall,
+    resume: verdicts.resume,
+    remove,
+    expire,
+    recover,
+  }
 }
 
 export type UploadService = ReturnType<typeof uploadService>

@@ -1,7 +1,7 @@
 import { createHmac, createSecretKey, timingSafeEqual } from 'node:crypto'
 
 /** What a token allows: each purpose signs for itself only. */
-export type Purpose = 'put' | 'download'
+export type Purpose = 'put' | 'download' | 'blob'
 
 export interface Tokens {
   /** URL-safe signature over the purpose and the parts. */

@@ -9,6 +9,9 @@ export type UploadState = (typeof uploadStates)[number]
 
 export type DialectName = 'presigned' | 'form' | 'direct' | 'raw' | 'tus'
 
+/** What finishes an upload whose bytes are there: its client says so, or their arrival is enough. */
+export type Finish = 'confirm' | 'arrival'
+
 /** What a client promised about the bytes: algorithm and base64 digest. */
 export interface Checksum {
   readonly algorithm: 'sha256' | 'md5'

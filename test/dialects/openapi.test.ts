@@ -26,6 +26,7 @@ import {
   operationAt,
   type Seen,
 } from '../support/documented.ts'
+import { type Blob, blobFor } from '../support/direct.ts'
 import { projectRoot, startGateway, type TestGateway } from '../support/gateway.ts'
 
 type Json = Readonly<Record<string, unknown>>
@@ -345,6 +346,28 @@ describe('every answer is as the document says', () => {
     await forbidden('DELETE', `/v1/assets/${id}`)
     await expectStatus(204, 'DELETE', `/v1/assets/${id}`)
     await expectStatus(404, 'DELETE', `/v1/assets/${id}`)
+  })
+
+  it('direct uploads', async () => {
+    const path = '/api/v1/upload/direct'
+    const blob = blobFor(Buffer.from('Hello'), { content_type: 'text/plain' })
+    const ask = { json: { blob } }
+    const made = (await expectStatus(200, 'POST', path, ask)).json<Blob>()
+    await expectStatus(422, 'POST', path, { json: {} })
+    await expectStatus(413, 'POST', path, { json: { blob: { ...blob, byte_size: 100_001 } } })
+    await expectStatus(415, 'POST', path, { body: 'x' })
+    await expectStatus(400, 'POST', path, { body: '{', headers: { 'Content-Type': 'application/json' } })
+    await forbidden('POST', path, ask)
+    const look = `${path}/${made.signed_id}`
+    expect((await expectStatus(200, 'GET', look)).json()).toMatchObject({ metadata: {} })
+    const { url = '', headers } = made.direct_upload ?? {}
+    await expectStatus(403, 'PUT', url, { body: 'Hello', key: null })
+    await expectStatus(422, 'PUT', url, { ...(headers && { headers }), body: 'hello', key: null })
+    await expectStatus(200, 'PUT', url, { ...(headers && { headers }), body: 'Hello', key: null })
+    expect((await expectStatus(200, 'GET', look)).json()).toMatchObject({ metadata: { identified: true } })
+    await expectStatus(404, 'GET', `${look}x`)
+    await expectStatus(404, 'GET', look, { key: keys.foreign })
+    await forbidden('GET', look)
   })
 
   it('a store that is away', async () => {

@@ -107,6 +107,7 @@ export async function startRig(first: RigOptions = {}): Promise<Rig> {
     const handlers: JobHandlers = {
       ...objectJobs(disk),
       verdict: ({ uploadId }) => service.resume(uploadId),
+      arrival: ({ uploadId }) => service.lookForArrival(uploadId),
       'after-finish': async ({ uploadId, plugin }) => {
         const upload = await records.get(uploadId)
         if (upload) await pipeline.after('afterFinish', plugin, upload)
@@ -129,6 +130,8 @@ export async function startRig(first: RigOptions = {}): Promise<Rig> {
         return built.handlers['look-again'](work)
       case 'verdict':
         return built.handlers.verdict(work)
+      case 'arrival':
+        return built.handlers.arrival(work)
       case 'after-finish':
         return built.handlers['after-finish'](work)
       case 'after-terminate':

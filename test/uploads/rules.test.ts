@@ -12,7 +12,7 @@ import {
 } from '../../src/uploads/policy.ts'
 import { demandProject, demandScope, isUuid } from '../../src/uploads/principal.ts'
 import { tokens } from '../../src/uploads/tokens.ts'
-import { uploadUrls } from '../../src/uploads/upload-url.ts'
+import { type ArrivalTerms, uploadUrls } from '../../src/uploads/upload-url.ts'
 import type { Upload } from '../../src/uploads/upload.ts'
 import { sampleUpload } from '../support/plugin-harness.ts'
 import { type Backend, sqliteBackend } from '../support/records.ts'
@@ -205,16 +205,25 @@ describe('an upload URL', () => {
   beforeAll(async () => void (backend = await sqliteBackend()))
   afterAll(() => backend.close())
 
+  type Over = Partial<Record<'id' | 'expires' | 'signature' | 'finish' | 'contentType' | 'md5' | 'disposition', string>>
+
   /** Verifies a URL that was made for `made`, when the records know `known`. */
-  async function verify(made: Upload, known: Upload | undefined = made, over: Record<string, string | null> = {}) {
+  async function verify(made: Upload, known: Upload | undefined = made, over: Over = {}, arrival?: ArrivalTerms) {
     const get = async (id: string) => (known?.id === id ? known : undefined)
     const urls = uploadUrls({ records: { ...backend.records, get }, store: {}, tokens: signing, ttlMs })
-    const url = new URL((await urls.make(made, 'http://host')).url)
+    const { url: text, headers } = await urls.make(made, 'http://host', arrival)
+    const url = new URL(text)
+    const sent: Record<string, string | undefined> = {
+      'content-type': over.contentType ?? headers['Content-Type'],
+      'content-md5': over.md5 ?? headers['Content-MD5'],
+      'content-disposition': over.disposition ?? headers['Content-Disposition'],
+    }
     return urls.verify({
       id: url.pathname.split('/').at(-1) ?? '',
       expires: url.searchParams.get('expires') ?? '',
       signature: url.searchParams.get('signature') ?? '',
-      contentType: made.declaredType,
+      finish: url.searchParams.get('finish') ?? '',
+      header: (name) => sent[name.toLowerCase()] ?? '',
       ...over,
     })
   }
@@ -228,11 +237,45 @@ describe('an upload URL', () => {
   })
 
   it('is good for what was declared', async () => {
-    expect(await verify(declared)).toBe(declared)
-    expect(await verify(declared, { ...declared, state: 'receiving' })).toMatchObject({ state: 'receiving' })
-    expect(await verify(declared, declared, { contentType: ' Image/png ' })).toBe(declared)
+    expect(await verify(declared)).toEqual({ upload: declared, finish: 'confirm' })
+    expect(await verify(declared, { ...declared, state: 'receiving' })).toMatchObject({
+      upload: { state: 'receiving' },
+    })
+    expect((await verify(declared, declared, { contentType: ' Image/png ' })).upload).toBe(declared)
     const plain = sampleUpload({ state: 'pending', createdAt: Date.now() })
-    expect(await verify(plain, plain, { contentType: 'text/plain' })).toBe(plain)
+    expect((await verify(plain, plain, { contentType: 'text/plain' })).upload).toBe(plain)
+  })
+
+  describe('of an upload that nobody confirms', () => {
+    const terms = { disposition: 'attachment; filename="a.png"' }
+
+    it('asks for every header that it gives', async () => {
+      const urls = uploadUrls({ records: backend.records, store: {}, tokens: signing, ttlMs })
+      const { headers } = await urls.make(declared, 'http://host', terms)
+      expect(headers).toEqual({
+        'Content-Type': 'image/PNG',
+        'Content-MD5': 'x',
+        'Content-Disposition': terms.disposition,
+      })
+      expect(await verify(declared, declared, {}, terms)).toEqual({ upload: declared, finish: 'arrival' })
+    })
+
+    it.each<[string, Over]>([
+      ['the Content-Type', { contentType: 'image/gif' }],
+      ['the Content-MD5', { md5: 'y' }],
+      ['the Content-MD5 away', { md5: '' }],
+      ['the Content-Disposition', { disposition: 'inline' }],
+      ['the Content-Disposition away', { disposition: '' }],
+      ['that it needs no confirm', { finish: '' }],
+    ])('cannot be changed: %s', async (_what, over) => {
+      await expect(verify(declared, declared, over, terms)).rejects.toMatchObject({ code: 'signature_invalid' })
+    })
+
+    it('is not made of one that somebody confirms', async () => {
+      await expect(verify(declared, declared, { finish: 'arrival' })).rejects.toMatchObject({
+        code: 'signature_invalid',
+      })
+    })
   })
 
   it.each([
@@ -252,7 +295,7 @@ describe('an upload URL', () => {
     ['the id', { id: '0192f0c1-0000-7000-8000-00000000000b' }],
     ['the id to nonsense', { id: 'x' }],
     ['the Content-Type', { contentType: 'image/gif' }],
-    ['the Content-Type away', { contentType: null }],
+    ['the Content-Type away', { contentType: '' }],
   ])('cannot be changed: %s', async (_what, over) => {
     await expect(verify(declared, declared, over)).rejects.toMatchObject({ code: 'signature_invalid' })
   })
@@ -278,6 +321,6 @@ describe('an upload URL', () => {
   it('ends with its time', async () => {
     const old = { ...declared, createdAt: Date.now() - ttlMs - 1_000 }
     await expect(verify(old)).rejects.toMatchObject({ code: 'upload_expired' })
-    expect(await verify({ ...declared, createdAt: Date.now() - ttlMs + 5_000 })).toMatchObject({ id: declared.id })
+    expect(await verify({ ...declared, createdAt: Date.now() - ttlMs + 5_000 })).toMatchObject({ finish: 'confirm' })
   })
 })

@@ -40,11 +40,12 @@ export function directAccess(options: DirectOptions): DirectAccess {
   const { client, signer, bucket, place, largestCopy = largestSingle } = options
 
   async function putUrl(key: string, terms: PutTerms) {
-    const { contentType, checksum, size } = terms
+    const { contentType, checksum, size, disposition = null } = terms
     const command = new PutObjectCommand({
       Bucket: bucket,
       Key: place(key),
       ...(contentType === null ? {} : { ContentType: contentType }),
+      ...(disposition === null ? {} : { ContentDisposition: disposition }),
       ...(size === null ? {} : { ContentLength: size }),
       ...(checksum?.algorithm === 'md5' ? { ContentMD5: checksum.digest } : {}),
       ...(checksum?.algorithm === 'sha256' ? { ChecksumSHA256: checksum.digest } : {}),
@@ -55,6 +56,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
         'host',
         // The SDK names a type where none was given.
         ...(contentType === null ? [] : ['content-type']),
+        'content-disposition',
         'content-length',
         'content-md5',
         'x-amz-checksum-sha256',
@@ -66,6 +68,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
     if (contentType !== null) headers['Content-Type'] = contentType
     if (checksum?.algorithm === 'md5') headers['Content-MD5'] = checksum.digest
     if (checksum?.algorithm === 'sha256') headers['x-amz-checksum-sha256'] = checksum.digest
+    if (disposition !== null) headers['Content-Disposition'] = disposition
     return { url, headers }
   }
 

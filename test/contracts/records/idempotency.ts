@@ -79,6 +79,17 @@ export function idempotencyContract(open: Open): void {
       await expect(at.records.create(newRecord({ claim }))).rejects.toMatchObject({ code: 'idempotency_conflict' })
     })
 
+    it('may have made nothing, and are answered all the same', async () => {
+      const claim = claimOf()
+      await at.records.answered(claim, answer)
+      expect(await claimed(claim)).toEqual({ fingerprint: hex('a'), made: null, answer })
+      await expect(at.records.create(newRecord({ claim }))).rejects.toMatchObject({ code: 'idempotency_conflict' })
+      at.clock.now += dayMs
+      const other = claimOf({ fingerprint: fingerprint('b') })
+      await at.records.answered(other, { ...answer, status: 200 })
+      expect(await claimed(other)).toEqual({ fingerprint: hex('b'), made: null, answer: { ...answer, status: 200 } })
+    })
+
     it('are free again when they are released, and only for what they have made', async () => {
       const claim = claimOf()
       const { id } = await at.records.create(newRecord({ claim }))

@@ -89,6 +89,20 @@ export function uploadsContract(open: Open): void {
       expect(await at.records.get(missing)).toBeUndefined()
     })
 
+    it('writes its jobs with it', async () => {
+      const { id } = newRecord()
+      const jobs = [{ kind: 'arrival', uploadId: id, due: 0 }] as const
+      await at.records.setQuota('w', 1)
+      await expect(at.records.create(newRecord({ id, jobs, reserve: 2 }))).rejects.toMatchObject({
+        code: 'quota_exceeded',
+      })
+      expect(await at.records.jobs()).toMatchObject({ waiting: 0 })
+      await at.records.create(newRecord({ id, jobs }))
+      expect(await at.records.claim(9, 1_000)).toMatchObject([{ work: { kind: 'arrival', uploadId: id } }])
+      await at.records.remove(id, { jobs: () => [] })
+      expect(await at.records.jobs()).toMatchObject({ waiting: 0 })
+    })
+
     it('gives every upload a number that no other has or had', async () => {
       const numbers = new Set<number>()
       for (let i = 0; i < 3; i++) {
@@ -115,6 +129,25 @@ export function uploadsContract(open: Open): void {
       expect(await at.records.get(upload.id)).toEqual(upload)
       expect(await at.records.unknownKeys([stagedKey])).toEqual([])
       expect(await at.records.workspace('w')).toMatchObject({ reserved: 9 })
+    })
+  })
+
+  describe('the same bytes', () => {
+    const at = fresh(open)
+    const sha256 = 'ab'.repeat(32)
+
+    it('are found where they are ready, in the same workspace only, the oldest first', async () => {
+      const first = await uploadIn(at.records, 'ready')
+      const second = await uploadIn(at.records, 'ready')
+      await uploadIn(at.records, 'processing')
+      await uploadIn(at.records, 'rejected')
+      await uploadIn(at.records, 'ready', { workspaceId: 'other' })
+      const found = await at.records.sameBytes('w', sha256, 10)
+      expect(found.map(({ id }) => id)).toEqual([first.id, second.id])
+      expect(found[0]).toEqual(await at.records.get(first.id))
+      expect(await at.records.sameBytes('w', sha256, 11)).toEqual([])
+      expect(await at.records.sameBytes('w', 'cd'.repeat(32), 10)).toEqual([])
+      expect(await at.records.sameBytes('nowhere', sha256, 10)).toEqual([])
     })
   })
 

@@ -1,0 +1,66 @@
+import { z } from 'zod'
+import {
+  type ApiFacts,
+  anyKey,
+  fileRefusals,
+  idempotencyParameter,
+  idempotencyRefusals,
+  jsonAnswer,
+  jsonBodyRefusals,
+  type Operation,
+} from '../http/api.ts'
+import type { Guide } from '../http/documentation.ts'
+import { blobSchema, directSchema } from './direct-schemas.ts'
+
+const tag = 'Direct'
+const notAcceptable = ['not_acceptable'] as const
+
+/** This API's part of the OpenAPI document. */
+export const directApi = (facts: ApiFacts): readonly Operation[] => [
+  {
+    method: 'post',
+    path: '/api/v1/upload/direct',
+    id: 'createDirectUpload',
+    tag,
+    summary: 'Create a direct upload',
+    description: `As Active Storage's browser client asks for it. \`direct_upload.url\` takes the bytes for ${facts.presignTtl} seconds, by a PUT with exactly the headers that are given; other bytes than the checksum's are refused. There is no confirm: the file is looked at when it has come. Where the installation looks for files that it has already, one of the same SHA-256 and size comes back with \`direct_upload: null\`. Unknown fields are ignored. Scope: \`uploads:write\`.`,
+    security: anyKey,
+    params: { header: z.object({ 'Idempotency-Key': idempotencyParameter }) },
+    body: { required: true, content: { 'application/json': { schema: directSchema } } },
+    answers: { 200: jsonAnswer('Created: PUT the bytes. Or found: there is nothing to do.', blobSchema) },
+    refusals: [...jsonBodyRefusals, ...fileRefusals, ...idempotencyRefusals, 'scope_missing', ...notAcceptable],
+  },
+  {
+    method: 'get',
+    path: '/api/v1/upload/direct/{signed_id}',
+    id: 'getDirectUpload',
+    tag,
+    summary: 'Read a direct upload',
+    description:
+      'Bytes that have come are looked at first: `metadata` tells that they were. Without bytes, and while plugins take longer than the installation lets a request wait, `metadata` is empty. An upload whose bytes were refused answers with the reason, one that was never finished with 410. A signed id that was changed is a 404. Scope: `uploads:read`.',
+    security: anyKey,
+    params: { path: z.object({ signed_id: z.string().meta({ description: '`signed_id` of the creation.' }) }) },
+    answers: { 200: jsonAnswer('The record.', blobSchema) },
+    refusals: [
+      ...fileRefusals,
+      'scope_missing',
+      'not_found',
+      'project_forbidden',
+      'upload_state_conflict',
+      'upload_expired',
+      ...notAcceptable,
+    ],
+  },
+]
+
+export const directGuide: Guide = (url) => `## Direct: create and PUT, as Active Storage does
+
+The public \`@rails/activestorage\` browser client works with \`${url}/api/v1/upload/direct\` as its URL. \`checksum\` is the base64 of the MD5 or SHA-256. PUT the file to \`direct_upload.url\` with \`direct_upload.headers\`, exactly; nothing has to be confirmed.
+
+\`\`\`sh
+curl ${url}/api/v1/upload/direct -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" -d '{"blob":{"filename":"a.png","content_type":"image/png","byte_size":2048,"checksum":"…"}}'
+curl -T a.png "$URL" -H "Content-Type: image/png" -H "Content-MD5: …" -H "Content-Disposition: …"
+\`\`\`
+
+Read it with \`GET ${url}/api/v1/upload/direct/$SIGNED_ID\`: \`metadata.identified\` is there when the file was looked at. \`key\` is its id in the other APIs: \`GET ${url}/api/v1/uploads/$KEY_OF_BLOB/download\`.
+`

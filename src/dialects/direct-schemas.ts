@@ -1,0 +1,75 @@
+import { z } from 'zod'
+import { timestamp, wholeBytes } from '../http/api.ts'
+import type { Checksum } from '../uploads/upload.ts'
+import { contentType, filename } from './presigned-schemas.ts'
+
+/** Algorithms by the bytes of their digests. */
+const algorithms = new Map<number, Checksum['algorithm']>([
+  [16, 'md5'],
+  [32, 'sha256'],
+])
+/** Characters of the longest digest in base64. */
+const longestDigest = 44
+
+/** The base64 of a digest: its length tells which. */
+const checksum = z
+  .string()
+  .max(longestDigest)
+  .transform((digest, ctx): Checksum => {
+    const bytes = Buffer.from(digest, 'base64')
+    const algorithm = algorithms.get(bytes.length)
+    // What an encoder would not write is no base64 to others.
+    if (algorithm && bytes.toString('base64') === digest) return { algorithm, digest }
+    ctx.addIssue({ code: 'custom', message: 'A checksum is the base64 of an MD5 or SHA-256 digest.' })
+    return z.NEVER
+  })
+  .meta({ description: 'Base64 of the MD5 (16 bytes) or SHA-256 (32 bytes).' })
+
+export const directSchema = z.object({
+  blob: z.object({
+    filename,
+    content_type: contentType.meta({
+      description: 'The PUT must carry the same. What the bytes are decides in the end.',
+    }),
+    byte_size: wholeBytes.meta({ description: 'The PUT takes exactly so many bytes.' }),
+    checksum,
+  }),
+})
+
+export const blobSchema = z
+  .strictObject({
+    id: z.int().min(1),
+    key: z.uuid().meta({ description: 'The id of the upload in all other APIs of the gateway.' }),
+    filename: z.string(),
+    content_type: z.string().meta({ description: 'As declared until the bytes were looked at.' }),
+    metadata: z
+      .union([
+        z.strictObject({}),
+        z.strictObject({
+          identified: z.literal(true),
+          analyzed: z.literal(true),
+          width: z.int().min(0).nullable().meta({ description: 'Pixels, as displayed.' }),
+          height: z.int().min(0).nullable(),
+          duration: z.number().min(0).nullable().meta({ description: 'Seconds.' }),
+        }),
+      ])
+      .meta({ description: 'Empty until the bytes were looked at. `null`: there is none, or it is not known.' }),
+    service_name: z.string(),
+    byte_size: wholeBytes,
+    checksum: z.string(),
+    created_at: timestamp,
+    signed_id: z.string().meta({ description: 'URL-safe; cannot be made up. Allows nothing without credentials.' }),
+    direct_upload: z
+      .strictObject({
+        url: z.url().meta({ description: 'PUT the bytes here; no credentials are needed.' }),
+        headers: z.record(z.string(), z.string()).meta({
+          description:
+            'The PUT must carry exactly these: `Content-Type`, `Content-Disposition`, and `Content-MD5` or `x-amz-checksum-sha256`.',
+        }),
+      })
+      .nullable()
+      .meta({ description: '`null`: there is nothing to bring, or the record was only read.' }),
+  })
+  .meta({ id: 'Blob', description: 'One file, as Active Storage describes it.' })
+
+export type BlobView = z.infer<typeof blobSchema>
