@@ -131,6 +131,8 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     authenticate: limited(authenticator(records, config.keys.prefix, verifyToken), config.limits.requestsPerMinute),
     once: idempotency(records),
     categories: Object.keys(config.categories),
+    filesPerBatch: config.limits.filesPerBatch,
+    bodyIdleMs: config.server.bodyIdleTimeout * secondMs,
     inlinePdf: config.download.inlinePdf,
   }
   if (metrics && metricsPort !== undefined) {
@@ -191,6 +193,7 @@ async function pluginFolder(dataDir: string, name: string): Promise<string> {
 const apiFacts = ({ categories, limits, presign, download }: Config): ApiFacts => ({
   categories: Object.keys(categories),
   maxFileSize: limits.maxFileSize,
+  filesPerBatch: limits.filesPerBatch,
   presignTtl: presign.ttl,
   downloadTtl: download.ttl,
 })

@@ -3,6 +3,8 @@ import type { Guide } from '../http/documentation.ts'
 import type { Dialect } from './dialect.ts'
 import { downloads } from './downloads.ts'
 import { downloadsApi } from './downloads-api.ts'
+import { form } from './form.ts'
+import { formApi, formGuide } from './form-api.ts'
 import { presigned } from './presigned.ts'
 import { presignedApi, presignedGuide } from './presigned-api.ts'
 import { raw } from './raw.ts'
@@ -16,8 +18,12 @@ interface WayIn {
   readonly guide?: Guide
 }
 
-/** Everything that clients call, in the order in which the documentation shows it. */
+/**
+ * Everything that clients call, in the order in which the documentation shows it. Of two with the same path the first is asked first: forms
+ * go before the JSON of the presigned dialect.
+ */
 export const dialects: readonly WayIn[] = [
+  { routes: form, api: formApi, guide: formGuide },
   { routes: presigned, api: presignedApi, guide: presignedGuide },
   { routes: raw, api: rawApi, guide: rawGuide },
   { routes: downloads, api: downloadsApi },

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { v7 } from 'uuid'
 import { type ErrorCode, Rejection, UploadError } from '../errors.ts'
-import { type Body, ingest, type IngestDependencies, type IngestOptions } from './ingest.ts'
+import { batches } from './batches.ts'
+import { type Body, ingest, type IngestDependencies, type IngestOptions, skip } from './ingest.ts'
 import { collector } from './collect.ts'
 import { examine } from './examine.ts'
 import { guessType } from './names.ts'
@@ -9,7 +10,7 @@ import { merge, mergePatches, type Reserve } from './pipeline.ts'
 import { checkDraft, checkFound } from './policy.ts'
 import { demandProject, demandScope, owned, type Principal } from './principal.ts'
 import type { Claim, NewJob, NewRecord, Records } from './records.ts'
-import type { NewUpload, Upload, UploadContextRef } from './upload.ts'
+import type { NewUpload, Patch, Upload, UploadContextRef } from './upload.ts'
 
 /** Milliseconds after which an upload that arrives in one request, and whose request was lost track of, expires. */
 const oneRequestMs = 24 * 3_600_000
@@ -64,27 +65,49 @@ export function uploadService(deps: ServiceDependencies) {
     body: Body,
     claim: Claim | null = null,
   ): Promise<Upload> {
-    const record = await newRecord(principal, draft, claim)
-    const key = objectKey(record.id)
-    const created = records.create({
-      ...record,
-      state: 'receiving',
-      stagedKey: key,
-      put: null,
-      expiresAt: record.createdAt + oneRequestMs,
-    })
-    let made = false
-    const upload = created.then((one) => ((made = true), one))
+    const processing = await arrive(await newRecord(principal, draft, claim), body, { allowEmpty: false }, 'processing')
     try {
-      const processing = await bring(record.id, upload, body, { key, draft, allowEmpty: false }, 'processing')
       return await verdict(processing)
     } catch (error) {
-      await upload.catch(() => {})
-      if (made && error instanceof Rejection) await reject(record.id, key, error)
-      else if (made) await discard(record.id, key)
+      if (!(error instanceof Rejection)) await discard(processing.id)
       throw error
     }
   }
+
+  /** A file that comes in the request that makes its record. What the request breaks is gone when this fails. */
+  async function arrive(
+    record: Begun,
+    body: Body,
+    options: Pick<IngestOptions, 'allowEmpty'>,
+    to: 'receiving' | 'processing',
+  ): Promise<Upload> {
+    const { id, refused } = record
+    const key = objectKey(id)
+    const expiresAt = record.createdAt + oneRequestMs
+    const created = records.create({ ...record, state: 'receiving', stagedKey: key, put: null, expiresAt })
+    let made = false
+    const upload = created.then((one) => ((made = true), one))
+    try {
+      if (refused) throw refused
+      return await bring(id, upload, body, { ...options, key, draft: record }, to)
+    } catch (error) {
+      await upload.catch(() => {})
+      if (made && error instanceof Rejection) await reject(id, key, error)
+      else if (made) await discard(id, key)
+      throw error
+    }
+  }
+
+  const together = batches(deps, {
+    async bring(principal, draft, body, batchId) {
+      await arrive(await newRecord(principal, draft, null, batchId), body, { allowEmpty: true }, 'receiving')
+    },
+    skip: (draft, body) => skip(deps, body, draft.category),
+    decide,
+    verdictJob: (id) => verdictJob(id),
+    endJobs: (upload) => endJobs(upload),
+    stop,
+  })
 
   /** Takes the bytes of a `pending` upload from whoever holds its upload URL. They are kept until the confirm. */
   async function put(id: string, body: Body): Promise<Upload> {
@@ -286,9 +309,9 @@ export function uploadService(deps: ServiceDependencies) {
   }
 
   /** Nothing of an upload that its own request broke remains. */
-  async function discard(id: string, key: string): Promise<void> {
+  async function discard(id: string, key?: string): Promise<void> {
     const gone = records.remove(id, { jobs: endJobs, force: true })
-    await Promise.all([records.abandon(key), gone.catch(ignoreMissing)])
+    await Promise.all([key === undefined ? undefined : records.abandon(key), gone.catch(ignoreMissing)])
     deps.wakeJobs()
   }
 
@@ -335,17 +358,26 @@ export function uploadService(deps: ServiceDependencies) {
     principal: Principal,
     draft: NewUpload,
     claim: Claim | null,
-  ): Promise<Omit<NewRecord, 'state' | 'stagedKey' | 'put' | 'expiresAt'>> {
+    batchId: string | null = null,
+  ): Promise<Begun> {
     demandScope(principal, 'uploads:write')
     demandProject(principal, draft.projectId)
     checkDraft(policy, draft)
-    const { reserve, patch } = await pipeline.beforeCreate(draft, principal.workspaceId)
+    let refused: Rejection | undefined
+    const asked = await pipeline.beforeCreate(draft, principal.workspaceId).catch((error: unknown) => {
+      // In a batch there are others to go on with, and this one is told of among them.
+      if (batchId === null || !(error instanceof Rejection)) throw error
+      refused = error
+    })
+    const { reserve, patch } = asked ?? { reserve: 0, patch: noPatch }
     const id = v7()
     return {
       ...draft,
       id,
       workspaceId: principal.workspaceId,
       userId: principal.userId,
+      batchId,
+      refused,
       properties: { ...guessType(draft.filename, draft.declaredType), ...patch.properties },
       extra: patch.extra ?? {},
       reserve,
@@ -358,10 +390,17 @@ export function uploadService(deps: ServiceDependencies) {
   /** At the start, before anything else: nothing is on its way any more. */
   const recover = (): Promise<void> => records.recover(endJobs)
 
-  return { create, receive, put, confirm, recall, resume, remove, expire, recover }
+  return { create, receive, put, confirm, recall, resume, remove, expire, recover, ...together }
+}
+
+/** An upload whose record is about to be written. */
+interface Begun extends Omit<NewRecord, 'state' | 'stagedKey' | 'put' | 'expiresAt'> {
+  readonly refused: Rejection | undefined
 }
 
 export type UploadService = ReturnType<typeof uploadService>
+
+const noPatch: Patch = {}
 
 /** What a confirm is told when the upload has changed since it looked. */
 const racedCodes: ReadonlySet<ErrorCode> = new Set(['upload_state_conflict', 'upload_not_received'])

@@ -20,6 +20,8 @@ export interface Endpoint {
   readonly scope: Scope | null
   /** About one upload, which another workspace must not be able to tell from one that never was. */
   readonly one: boolean
+  /** The path names the workspace, so that another one is refused whatever else it names. */
+  readonly namesWorkspace?: boolean
 }
 
 export interface DialectContract {
@@ -196,8 +198,9 @@ export function dialectContract(name: string, contract: DialectContract): void {
       const id = await makeFor(endpoint)
       const theirs = await call(endpoint, id, { key: keys.foreign })
       const never = await call(endpoint, randomUUID(), { key: keys.foreign })
-      expect(refusalOf(never, contract)).toBe('404 not_found')
-      expect(refusalOf(theirs, contract)).toBe('404 not_found')
+      const refusal = endpoint.namesWorkspace ? '403 workspace_forbidden' : '404 not_found'
+      expect(refusalOf(never, contract)).toBe(refusal)
+      expect(refusalOf(theirs, contract)).toBe(refusal)
       expect(theirs.bytes.toString()).toBe(never.bytes.toString())
       expect(await present(id)).toBe(true)
     })
