@@ -95,8 +95,9 @@ export type BatchView = z.infer<typeof batchSchema>
 
 const tag = 'Form'
 const common = ['scope_missing', 'project_forbidden', 'validation_failed', 'not_acceptable'] as const
-const inProject = projectParameter.extend({
+const inProject = z.object({
   team_id: z.string().meta({ description: 'Must be a workspace that the caller belongs to.' }),
+  ...projectParameter.shape,
 })
 const oneBatch = { path: inProject.extend({ upload_id: batchId }) }
 

@@ -222,6 +222,7 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
     for (;;) {
       const next = found.shift()
       if (next) {
+        goOn()
         yield next
         continue
       }

@@ -1,4 +1,5 @@
 import { randomBytes, randomInt } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { dialectContract, refusalOf } from '../contracts/dialect.ts'
 import {
@@ -17,13 +18,14 @@ import {
 import { documentedClient } from '../support/documented.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { inventory } from '../support/inventory.ts'
+import { samplePath } from '../support/samples.ts'
 import { boundary, field, file, formBytes, formType, type Part } from '../support/multipart.ts'
 
 const maxFileSize = 300_000 // bytes
 const filesPerBatch = 5
 const shape = { errors: 'problem', errorType: 'application/problem+json' } as const
 const path = '/v2/default/project/proj_123456/upload'
-const gif = Buffer.from('GIF89a\x01\0\x01\0\0\0\0;', 'latin1')
+const gif = readFileSync(samplePath({ file: '../media/still.gif' }))
 
 interface Task {
   readonly id: string
@@ -501,7 +503,7 @@ describe('a form that is wrong', () => {
     [
       'a refused file that does not end in time',
       '413 file_too_large',
-      formBytes([good, file('b.gif', Buffer.concat([gif, Buffer.alloc(2 * maxFileSize)]))]),
+      formBytes([good, file('b.gif', Buffer.concat([gif, Buffer.alloc(3 * maxFileSize)]))]),
     ],
     ['no boundary', '400 invalid_multipart', formBytes([good]), type('')],
     ['two boundaries', '400 invalid_multipart', formBytes([good]), type(`; boundary=${boundary}; boundary=x`)],
@@ -613,7 +615,7 @@ describe('a form that is wrong', () => {
   })
 
   it('stores bytes that look like a boundary, in pieces that end anywhere', async () => {
-    const near = [`\r\n--${boundary.slice(0, -1)}`, '\r\n--', '\r', `--${boundary}--`, `\r\n-${boundary}`, '\n\r\n']
+    const near = [`\r\n--${boundary.slice(0, -1)}`, '\r\n--', '\r', `--${boundary}--`, `\r\n-${boundary}`, '\n\r']
     const pieces = Array.from({ length: 4_000 }, () => Buffer.from(near[randomInt(near.length)] ?? ''))
     const contents = Buffer.concat([Buffer.from('text '), ...pieces])
     const body = formBytes([file('near.bin', contents), file('next.txt', 'next')])
