@@ -89,7 +89,7 @@ export function uploadService(deps: ServiceDependencies) {
     const upload = created.then((one) => ((made = true), one))
     try {
       if (refused) throw refused
-      return await bring(id, upload, body, { ...options, key, draft: record }, to)
+      return await bring(id, upload, body, { ...options, key, draft: record }, to, oneRequestMs)
     } catch (error) {
       await upload.catch(() => {})
       if (made && error instanceof Rejection) await reject(id, key, error)
@@ -131,6 +131,7 @@ export function uploadService(deps: ServiceDependencies) {
     body: Body,
     options: Pick<IngestOptions, 'key' | 'draft' | 'allowEmpty'>,
     to: 'receiving' | 'processing',
+    keepMs = deps.confirmWithinMs,
   ): Promise<Upload> {
     return stoppable(id, async (signal) => {
       const ingested = await ingest(deps, body, {
@@ -144,7 +145,7 @@ export function uploadService(deps: ServiceDependencies) {
         ...ingested,
         key: options.key,
         to,
-        expiresAt: to === 'receiving' ? Date.now() + deps.confirmWithinMs : null,
+        expiresAt: to === 'receiving' ? Date.now() + keepMs : null,
         jobs: to === 'processing' ? [verdictJob(id)] : [],
       })
     })
@@ -184,6 +185,8 @@ export function uploadService(deps: ServiceDependencies) {
       case 'pending':
       case 'receiving':
     }
+    if (upload.batchId !== null)
+      throw new UploadError('upload_not_received', 'The request that brings it still runs, and will finish it.')
     const change = { from: ['receiving'], to: 'processing', expiresAt: null, jobs: [verdictJob(upload.id)] } as const
     try {
       if (upload.objectKey === null) return await verdict(await collectOnce(upload, context))

@@ -667,6 +667,30 @@ describe('connections', () => {
     wire.cut()
   })
 
+  it('that are still open: nobody else finishes a file of theirs', async () => {
+    const body = formBytes([file('open-form.txt', 'first'), file('b.bin', randomBytes(100_000))])
+    const wire = await wireTo(gateway.url)
+    const headers = { 'x-api-key': gateway.key, 'Content-Type': formType, 'Content-Length': body.length }
+    await wire.send(requestHead('POST', path, headers))
+    await wire.send(body.subarray(0, 10_000))
+    interface Listed {
+      readonly id: string
+      readonly filename: string
+      readonly received_bytes: number
+    }
+    let first: Listed | undefined
+    await eventually(async () => {
+      const { data } = (await call('GET', '/api/v1/uploads?status=pending')).json<{ data: Listed[] }>()
+      first = data.find(({ filename }) => filename === 'open-form.txt')
+      expect(first?.received_bytes).toBe(5)
+    })
+    const answer = await call('POST', `/api/v1/uploads/${first?.id}/confirm`)
+    expect([answer.status, answer.json()['error_code']]).toEqual([409, 'upload_not_received'])
+    await wire.send(body.subarray(10_000))
+    expect((await wire.answer()).json<Batch>()).toMatchObject({ status: 'completed', tasks: [{ id: first?.id }, {}] })
+    wire.cut()
+  })
+
   it('take chunks, and the next request', async () => {
     const body = formBytes([file('a.txt', 'chunked')])
     const wire = await wireTo(gateway.url)
