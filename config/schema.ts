@@ -259,6 +259,7 @@ export const configSchema = z.strictObject({
         variable: 'FAIRLEAD_WORKSPACE_QUOTA',
         meaning: 'What the files of one workspace may take together, where the workspace has no quota of its own.',
       }),
+      filesPerBatch: option(whole(1, 1_000), 100, { meaning: 'Files that one form may bring.' }),
       requestsPerMinute: option(whole(0, 1_000_000), 0, {
         variable: 'FAIRLEAD_RATE_LIMIT',
         meaning:

@@ -134,6 +134,8 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     once: idempotency(records),
     categories: Object.keys(config.categories),
     storeName: store.name,
+    filesPerBatch: config.limits.filesPerBatch,
+    bodyIdleMs: config.server.bodyIdleTimeout * secondMs,
     inlinePdf: config.download.inlinePdf,
   }
   if (metrics && metricsPort !== undefined) {
@@ -194,6 +196,7 @@ async function pluginFolder(dataDir: string, name: string): Promise<string> {
 const apiFacts = ({ categories, limits, presign, download }: Config): ApiFacts => ({
   categories: Object.keys(categories),
   maxFileSize: limits.maxFileSize,
+  filesPerBatch: limits.filesPerBatch,
   presignTtl: presign.ttl,
   downloadTtl: download.ttl,
 })

@@ -5,6 +5,8 @@ import { direct } from './direct.ts'
 import { directApi, directGuide } from './direct-api.ts'
 import { downloads } from './downloads.ts'
 import { downloadsApi } from './downloads-api.ts'
+import { form } from './form.ts'
+import { formApi, formGuide } from './form-api.ts'
 import { presigned } from './presigned.ts'
 import { presignedApi, presignedGuide } from './presigned-api.ts'
 import { raw } from './raw.ts'
@@ -18,8 +20,12 @@ interface WayIn {
   readonly guide?: Guide
 }
 
-/** Everything that clients call, in the order in which the documentation shows it. */
+/**
+ * Everything that clients call, in the order in which the documentation shows it. Of two with the same path the first is asked first: forms
+ * go before the JSON of the presigned dialect.
+ */
 export const dialects: readonly WayIn[] = [
+  { routes: form, api: formApi, guide: formGuide },
   { routes: presigned, api: presignedApi, guide: presignedGuide },
   { routes: direct, api: directApi, guide: directGuide },
   { routes: raw, api: rawApi, guide: rawGuide },

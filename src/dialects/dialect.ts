@@ -1,8 +1,8 @@
+import type { Authenticate } from '../http/authenticate.ts'
 import type { Ctx, Routes } from '../http/context.ts'
 import type { Once } from '../http/idempotency.ts'
 import type { Catalog } from '../uploads/catalog.ts'
 import { canonicalType } from '../uploads/names.ts'
-import type { Principal } from '../uploads/principal.ts'
 import type { UploadService } from '../uploads/service.ts'
 import type { UploadUrls } from '../uploads/upload-url.ts'
 import type { Upload } from '../uploads/upload.ts'
@@ -11,12 +11,15 @@ export interface DialectDependencies {
   readonly service: UploadService
   readonly catalog: Catalog
   readonly uploadUrls: UploadUrls
-  readonly authenticate: (ctx: Ctx) => Promise<Principal>
+  readonly authenticate: Authenticate
   /** Answers what creates something. */
   readonly once: Once
   readonly categories: readonly string[]
   /** What the store is called towards clients. */
   readonly storeName: string
+  readonly filesPerBatch: number
+  /** Milliseconds without a byte after which a body is given up. */
+  readonly bodyIdleMs: number
   /** PDF files may be shown in the browser. */
   readonly inlinePdf: boolean
 }

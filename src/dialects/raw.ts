@@ -1,6 +1,6 @@
 import { notFound, UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
-import { bodyOf, readJson, validate } from '../http/request.ts'
+import { bodyOf, fromBytes, readJson, validate } from '../http/request.ts'
 import { kindOf } from '../uploads/names.ts'
 import { cleanName, codePoints } from '../uploads/policy.ts'
 import type { NewUpload, Upload, UploadState } from '../uploads/upload.ts'
@@ -106,19 +106,10 @@ const projectOf = (ctx: Ctx): string =>
 
 /** The name from `x-file-name`: UTF-8, as it is or percent-encoded. */
 function decodedName(header: string): string {
-  const name = percentDecoded(utf8(header))
+  const name = percentDecoded(fromBytes(header))
   if (codePoints(name) > maxNameLength)
     throw new UploadError('validation_failed', `The name in x-file-name has more than ${maxNameLength} characters.`)
   return cleanName(name)
-}
-
-/** Node reads header bytes as Latin-1; clients that send UTF-8 meant UTF-8. */
-function utf8(header: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(header, 'latin1'))
-  } catch {
-    return header
-  }
 }
 
 /** A name that merely holds a percent sign stays as it is. */

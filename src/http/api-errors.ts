@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { ZodOpenApiResponseObject } from 'zod-openapi'
 import { type ErrorCode, errorTitles, UploadError } from '../errors.ts'
-import { errorAnswer, shapeOf } from './problem.ts'
+import { type AskedAs, errorAnswer, shapeOf } from './problem.ts'
 
 type Shape = ReturnType<typeof shapeOf>
 
@@ -10,12 +10,10 @@ const shared = new Map<string, ZodOpenApiResponseObject>()
 
 /** The error answers of an operation that can fail with these codes: shape, media type and statuses as `errorAnswer` gives them. */
 export function errorResponses(
-  path: string,
-  method: string,
+  asked: AskedAs,
   codes: readonly ErrorCode[],
   requestId: z.ZodType,
 ): Record<string, ZodOpenApiResponseObject> {
-  const asked = { path, method: method.toUpperCase(), contentType: '' }
   const shape = shapeOf(asked)
   const groups = new Map<number, { readonly codes: Set<ErrorCode>; readonly media: string }>()
   for (const code of new Set(codes))

@@ -8,6 +8,7 @@ export interface ApiFacts {
   readonly categories: readonly string[]
   /** Bytes. */
   readonly maxFileSize: number
+  readonly filesPerBatch: number
   /** Seconds. */
   readonly presignTtl: number
   readonly downloadTtl: number
@@ -132,7 +133,8 @@ export function responsesOf(operation: Operation): Record<string, ZodOpenApiResp
   for (const [status, { headers, ...answer }] of Object.entries(answers))
     responses[status] = { ...answer, headers: z.object({ 'X-Request-Id': requestIdHeader, ...headers }) }
   const codes = [...(asksForKey(operation) ? keyRefusals : []), ...refusals, 'internal' as const]
-  Object.assign(responses, errorResponses(path, method, codes, requestIdHeader))
+  const [contentType = ''] = Object.keys(operation.body?.content ?? {})
+  Object.assign(responses, errorResponses({ path, method: method.toUpperCase(), contentType }, codes, requestIdHeader))
   if (method === 'head')
     for (const [status, { description = '', headers = {} }] of Object.entries(responses))
       responses[status] = { description, headers }

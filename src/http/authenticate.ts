@@ -9,7 +9,8 @@ import type { VerifyToken } from './jwt.ts'
 const maxCredentialLength = 8_192
 const secretLength = 32
 
-export type Authenticate = (ctx: Ctx) => Promise<Principal>
+/** @param workspace that the path names; `null` or absent: none */
+export type Authenticate = (ctx: Ctx, workspace?: string | null) => Promise<Principal>
 
 /** What the records keep of a key. */
 export const keyDigest = (key: string): Buffer => createHash('sha256').update(key).digest()
@@ -25,7 +26,7 @@ const jwtShape = /^[\w-]+\.[\w-]+\.[\w-]*$/
 
 /**
  * Who is calling: the API key in `Authorization: Bearer` or `x-api-key`, or the user whose token is in `Authorization: Bearer`; and
- * the workspace in `X-Workspace-Id` if it is given.
+ * the workspace in `X-Workspace-Id` or in the path if it is given.
  *
  * @param prefix what keys begin with, such as `op`
  * @param verifyToken without it there are API keys only
@@ -35,12 +36,12 @@ export function authenticator(records: Records, prefix: string, verifyToken?: Ve
   const live = new RegExp(`^${prefix}_live_[0-9A-Za-z]{${secretLength}}$`)
   const reserved = new RegExp(`^${prefix}_(test|pub)_`)
 
-  return async (ctx) => {
+  return async (ctx, workspace) => {
     const { text, bearer } = credentialOf(ctx)
     const principal = verifyToken && bearer && jwtShape.test(text) ? await verifyToken(text) : await keyHolder(text)
-    const asked = ctx.get('x-workspace-id')
+    const asked = [ctx.get('x-workspace-id') || null, workspace ?? null].filter((one) => one !== null)
     // Nothing is looked up: a workspace that exists and one that does not are refused alike.
-    if (asked !== '' && !sameText(asked, principal.workspaceId))
+    if (asked.some((one) => !sameText(one, principal.workspaceId)))
       throw new UploadError('workspace_forbidden', 'The caller does not belong to that workspace.')
     return (ctx.state.principal = principal)
   }

@@ -1,6 +1,7 @@
 import { createDocument, type ZodOpenApiPathsObject } from 'zod-openapi'
 import manifest from '../../package.json' with { type: 'json' }
-import { type Operation, operationObject } from './api.ts'
+import type { Operation } from './api.ts'
+import { together } from './api-together.ts'
 import { maxJsonBytes } from './request.ts'
 import { maxHeaderBytes } from './server.ts'
 
@@ -23,6 +24,7 @@ function build(operations: readonly Operation[]): Document {
       license: { name: 'Apache License 2.0', identifier: 'Apache-2.0' },
     },
     tags: [
+      { name: 'Form', description: 'multipart/form-data: one form, one or more files.' },
       { name: 'Presigned', description: 'Create, PUT, confirm. Whoever sends the bytes needs no key.' },
       { name: 'Raw', description: 'One request, one asset; and the projects that hold assets.' },
       { name: 'Downloads', description: 'The bytes, whichever way they came.' },
@@ -44,16 +46,18 @@ function build(operations: readonly Operation[]): Document {
   })
 }
 
-/** @throws {Error} when two operations claim the same method and path, or the same id. */
+/** @throws {Error} when two operations claim the same id, or the same method, path and media type. */
 function pathsOf(operations: readonly Operation[]): ZodOpenApiPathsObject {
   const paths: ZodOpenApiPathsObject = {}
   const ids = new Set<string>()
-  for (const operation of operations) {
-    const { method, path, id } = operation
-    const item = (paths[path] ??= {})
-    if (item[method] || ids.has(id)) throw new Error(`${method} ${path} (${id}) is documented twice.`)
-    item[method] = operationObject(operation)
+  for (const { id } of operations) {
+    if (ids.has(id)) throw new Error(`${id} is documented twice.`)
     ids.add(id)
+  }
+  for (const [first, ...others] of Map.groupBy(operations, ({ method, path }) => `${method} ${path}`).values()) {
+    if (!first) continue
+    const item = (paths[first.path] ??= {})
+    item[first.method] = together([first, ...others])
   }
   return paths
 }

@@ -53,8 +53,8 @@ export function limited(authenticate: Authenticate, perMinute: number): Authenti
       throw tooMany('Too many requests from this address had no valid credentials.', seconds)
   }
 
-  return async (ctx) => {
-    const principal = await authenticate(ctx).catch(async (error: unknown) => {
+  return async (ctx, workspace) => {
+    const principal = await authenticate(ctx, workspace).catch(async (error: unknown) => {
       if (error instanceof UploadError && refusals.has(error.code)) await refused(ctx)
       throw error
     })

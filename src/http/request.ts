@@ -31,6 +31,15 @@ export function bodyOf(ctx: Ctx): Body {
 /** Whether the client sends its body only when it is told to go on. */
 export const waitsForContinue = (req: IncomingMessage): boolean => /^100-continue$/i.test(req.headers.expect ?? '')
 
+/** The text of a header, of whose bytes Node has made characters: Latin-1. Clients that send UTF-8 meant UTF-8. */
+export function fromBytes(header: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(header, 'latin1'))
+  } catch {
+    return header
+  }
+}
+
 /** Reads a JSON body and checks it. @param optional an empty body counts as `{}` */
 export async function readJson<T extends z.ZodType>(
   ctx: Ctx,

@@ -1,8 +1,8 @@
 import { Rejection, UploadError } from '../errors.ts'
 import type { Awaitable, Plugin, Tap } from '../plugin.ts'
 import type { ObjectStore, ObjectWriter } from '../uploads/object-store.ts'
-import type { Records } from '../uploads/records.ts'
-import type { DialectName, UploadState } from '../uploads/upload.ts'
+import type { Records, RemoveOptions } from '../uploads/records.ts'
+import type { DialectName, Upload, UploadState } from '../uploads/upload.ts'
 
 /** `stopped`: by us or by a client that has gone, so nobody's failure. */
 export type Outcome = 'ok' | 'refused' | 'missing' | 'stopped' | 'failed'
@@ -67,17 +67,25 @@ export function measuredRecords(records: Records, report: RecordsReport): Record
       report(upload.state, upload)
       return upload
     },
-    async remove(id, how) {
-      let removed: Parameters<typeof how.jobs>[0] | undefined
-      await records.remove(id, {
-        ...how,
-        jobs(upload) {
-          removed = upload
-          return how.jobs(upload)
-        },
-      })
-      if (removed) report(how.force ? 'discarded' : 'deleted', removed)
+    async finishBatch(id, end) {
+      const batch = await records.finishBatch(id, end)
+      for (const upload of batch.uploads) if (upload.state === 'processing') report(upload.state, upload)
+      return batch
     },
+    remove: (id, how) => removal(how, (told) => records.remove(id, told)),
+    removeBatch: (id, how) => removal(how, (told) => records.removeBatch(id, told)),
+  }
+
+  async function removal(how: RemoveOptions, remove: (how: RemoveOptions) => Promise<void>): Promise<void> {
+    const removed: Upload[] = []
+    await remove({
+      ...how,
+      jobs(upload) {
+        removed.push(upload)
+        return how.jobs(upload)
+      },
+    })
+    for (const upload of removed) report(how.force ? 'discarded' : 'deleted', upload)
   }
 }
 

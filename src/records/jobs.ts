@@ -48,8 +48,9 @@ export function jobOperations(db: Kysely<Schema>, now: () => number) {
     *overdue(limit: number): Operation<readonly Upload[]> {
       return (yield* rows(texts.overdue, { now: now(), limit })).map(toUpload)
     },
-    *forget(before: number, limit: number): Operation<number> {
-      return (yield* rows(texts.forget, { before, limit })).length
+    /** Returns, for every record that went, the batch that it was in. */
+    *forget(before: number, limit: number): Operation<readonly (string | null)[]> {
+      return (yield* rows(texts.forget, { before, limit })).map((row) => row.batch_id)
     },
     *unknownKeys(keys: readonly string[]): Operation<readonly string[]> {
       return (yield* rows(texts.unknownKeys, { keys: JSON.stringify(keys) })).map((row) => row.key)
@@ -154,7 +155,7 @@ function jobQueries(db: Kysely<Schema>) {
             .where('updated_at', '<', p.before)
             .limit(p.limit),
         )
-        .returning('number'),
+        .returning('batch_id'),
     ),
     unknownKeys: query<{ keys: string }>()((p) =>
       db

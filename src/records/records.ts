@@ -3,6 +3,7 @@ import type { ListFilter, Page, Records } from '../uploads/records.ts'
 import type { Upload } from '../uploads/upload.ts'
 import { accountOperations } from './accounts.ts'
 import { auditOperations } from './audit.ts'
+import { batchOperations } from './batches.ts'
 import { claimOperations } from './idempotency.ts'
 import { jobOperations } from './jobs.ts'
 import { listOperations } from './lists.ts'
@@ -33,6 +34,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
   const now = options.now ?? Date.now
   const accounts = accountOperations(db, options.defaultQuota, now)
   const uploads = uploadOperations(db, options.defaultQuota, now)
+  const batches = batchOperations(db, uploads, now)
   const lists = listOperations(db)
   const claims = claimOperations(db, now)
   const jobs = jobOperations(db, now)
@@ -82,7 +84,10 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     staged: (key) => read(() => uploads.staged(key)),
     putKey: (id) => read(() => uploads.putKey(id)),
     transition: (id, change) => submit(() => uploads.transition(id, change)),
-    remove: (id, how) => submit(() => uploads.remove(id, how)),
+    remove: (id, how) =>
+      submit(function* () {
+        yield* batches.forgetEmptyBatch(yield* uploads.remove(id, how))
+      }),
     get: (id) => read(() => uploads.get(id)),
     sameBytes: (workspace, sha256, size) => read(() => uploads.sameBytes(workspace, sha256, size)),
     list,
@@ -91,6 +96,15 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     bind: (upload, project, mode) => submit(() => uploads.bind(upload, project, mode)),
     unbind: (upload, project) => submit(() => uploads.unbind(upload, project)),
     projectsOf: (id) => read(() => uploads.projectsOf(id)),
+
+    openBatch: (batch) =>
+      submit(function* () {
+        if (batch.claim) yield* claims.note(batch.claim, batch.id)
+        yield* batches.openBatch(batch)
+      }),
+    finishBatch: (id, end) => submit(() => batches.finishBatch(id, end)),
+    batch: (id) => readAtOnce(() => batches.batch(id)),
+    removeBatch: (id, how) => submit(() => batches.removeBatch(id, how)),
 
     claimed: (claim) => read(() => claims.claimed(claim)),
     answered: (claim, answer) => submit(() => claims.answered(claim, answer)),
@@ -105,9 +119,16 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     retryJobs: (job) => submit(() => jobs.retryJobs(job)),
 
     overdue: (limit) => read(() => jobs.overdue(limit)),
-    forget: (before, limit) => submit(() => jobs.forget(before, limit)),
+    forget: (before, limit) =>
+      submit(function* () {
+        const gone = yield* jobs.forget(before, limit)
+        for (const batch of new Set(gone)) yield* batches.forgetEmptyBatch(batch)
+        return gone.length
+      }),
     recover: (jobsOf) =>
       submit(function* () {
+        for (const batch of yield* batches.unfinishedBatches())
+          yield* batches.removeBatch(batch, { jobs: jobsOf, force: true })
         for (const upload of yield* jobs.interrupted())
           yield* uploads.transition(upload.id, { from: ['receiving'], to: 'expired', jobs: jobsOf(upload) })
         for (const key of yield* jobs.intents()) yield* uploads.abandon(key)

@@ -23,6 +23,16 @@ export interface Schema {
     revoked_at: number | null
   }
   project: { workspace_id: string; id: string; created_at: number }
+  /** `finished_at` is null as long as the request that brings its files runs. */
+  batch: {
+    id: string
+    workspace_id: string
+    project_id: string | null
+    name: string
+    meta: string
+    created_at: number
+    finished_at: number | null
+  }
   upload: UploadTable
   binding: { workspace_id: string; project_id: string; upload_id: Uint8Array; held: number }
   object_intent: {

@@ -1,6 +1,6 @@
 import type { Kysely, Selectable } from 'kysely'
 import { notFound, UploadError } from '../errors.ts'
-import type { NewJob, NewRecord, StoredBytes, Transition } from '../uploads/records.ts'
+import type { NewJob, NewRecord, RemoveOptions, StoredBytes, Transition } from '../uploads/records.ts'
 import type { Patch, Upload, UploadState } from '../uploads/upload.ts'
 import { first, type Operation, rows } from './query.ts'
 import { idBytes, jobColumns, toUpload } from './rows.ts'
@@ -70,6 +70,8 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
   }
 
   return {
+    holdProject,
+
     *create(record: NewRecord): Operation<Upload> {
       yield* rows(texts.insertWorkspace, { id: record.workspaceId, at: now() })
       if (record.projectId !== null) yield* holdProject(record.workspaceId, record.projectId, record.projectMode)
@@ -177,7 +179,8 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       return yield* write(row, next)
     },
 
-    *remove(id: string, options: { jobs: (upload: Upload) => readonly NewJob[]; force?: boolean }): Operation<void> {
+    /** Returns the batch that it was in. */
+    *remove(id: string, options: RemoveOptions): Operation<string | null> {
       const row = yield* load(id)
       if (!options.force && (yield* first(texts.heldBy, { id: row.id })))
         throw new UploadError('asset_referenced', 'A project still holds this asset: unbind it there first.')
@@ -188,6 +191,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])
       yield* endUrls(row)
       yield* addJobs(options.jobs(toUpload(row)))
+      return row.batch_id
     },
 
     *get(id: string): Operation<Upload | undefined> {

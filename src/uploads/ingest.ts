@@ -9,7 +9,10 @@ import type { Patch, Upload } from './upload.ts'
 
 /** Bytes that a client sends, as a dialect hands them over. */
 export interface Body {
+  /** Destroyed with an `UploadError` it says itself what is wrong with the body. */
   readonly stream: Readable
+  /** Nobody else keeps the chunks of the stream. @default only when it is a request */
+  readonly ownChunks?: boolean
   /** Bytes that the client has announced for this body; `null`: unknown. */
   readonly length: number | null
   /** The client sends nothing before it is told to: `accept` tells it. */
@@ -66,7 +69,7 @@ export async function ingest(deps: IngestDependencies, body: Body, options: Inge
     await options.upload
     body.accept()
   }
-  const source = intake(body.stream, { limit, idleTimeoutMs: deps.bodyIdleMs, signal: options.signal })
+  const source = intake(body.stream, { ...intakeOptions(deps, body), limit, signal: options.signal })
   const writer = store.write(options.key, { length: body.length ?? declaredSize, note: options.note })
   let taps: ReturnType<Pipeline['taps']>
   try {
@@ -85,7 +88,7 @@ export async function ingest(deps: IngestDependencies, body: Body, options: Inge
       await taps?.write(chunks)
       await written
     })
-    if (end !== 'whole') throw endError(end, declaredSize, limit)
+    if (end !== 'whole') throw endError(body, end, declaredSize, limit)
     if (bytes === 0 && !options.allowEmpty)
       throw new UploadError('empty_body', 'The body is empty: it must be the file.')
     if (known.declaredSize !== null && bytes !== known.declaredSize) throw sizeMismatch(known.declaredSize, bytes)
@@ -102,6 +105,21 @@ export async function ingest(deps: IngestDependencies, body: Body, options: Inge
     throw error
   }
 }
+
+/** Reads what is left of a body that is not wanted, within the same limits. @throws {UploadError} · {ClientGone} */
+export async function skip(deps: IngestDependencies, body: Body, category: string | null): Promise<void> {
+  if (body.stream.readableEnded) return
+  const limit = sizeLimit(deps.policy, category)
+  const source = intake(body.stream, { ...intakeOptions(deps, body), limit })
+  body.stream.resume()
+  const { end } = await source.drain(async () => {})
+  if (end !== 'whole') throw endError(body, end, null, limit)
+}
+
+const intakeOptions = (deps: IngestDependencies, { ownChunks }: Body) => ({
+  idleTimeoutMs: deps.bodyIdleMs,
+  ...(ownChunks === undefined ? {} : { ownChunks }),
+})
 
 function checksums(upload: Upload) {
   const sha256 = createHash('sha256')
@@ -125,7 +143,8 @@ const tooMuch = (declaredSize: number | null, limit: number): UploadError =>
     ? new UploadError('file_too_large', `The file has more than the ${limit} bytes that are allowed.`)
     : new UploadError('size_mismatch', `${declaredSize} bytes were declared, and the body has more.`)
 
-function endError(end: Exclude<End, 'whole'>, declaredSize: number | null, limit: number): Error {
+function endError(body: Body, end: Exclude<End, 'whole'>, declaredSize: number | null, limit: number): Error {
+  if (body.stream.errored instanceof UploadError) return body.stream.errored
   if (end === 'cut') return new ClientGone('The client closed the connection before the end of the body.')
   if (end === 'silent') return new UploadError('request_timeout', 'Nothing of the body has come for too long.')
   if (end === 'overflow') return tooMuch(declaredSize, limit)

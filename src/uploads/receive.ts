@@ -56,6 +56,8 @@ export interface IntakeOptions {
   /** Milliseconds without a byte, while we are reading, after which the body counts as silent. */
   readonly idleTimeoutMs: number
   readonly signal?: AbortSignal
+  /** Nobody else keeps the chunks: their memory can be given back. @default only when the body is a request */
+  readonly ownChunks?: boolean
   /** @default one budget for the process */
   readonly memory?: GatherBudget
 }
@@ -119,7 +121,7 @@ export const processBudget = gatherBudget(allGathers)
 export function intake(body: Readable, options: IntakeOptions): Intake {
   const { limit, signal, memory = processBudget } = options
   // What other streams hand out may be somebody else's too.
-  const ownChunks = body instanceof IncomingMessage
+  const { ownChunks = body instanceof IncomingMessage } = options
   let gather = new Gather()
   let received = 0
   let headBytes = 0

@@ -83,6 +83,8 @@ export interface NewRecord extends NewUpload {
   readonly id: string
   readonly workspaceId: string
   readonly userId: string
+  /** The batch with which it comes. */
+  readonly batchId?: string | null
   readonly state: 'pending' | 'receiving'
   readonly properties: Upload['properties']
   readonly extra: Upload['extra']
@@ -99,6 +101,51 @@ export interface NewRecord extends NewUpload {
   readonly projectMode: 'open' | 'registered'
   /** The request that asks for it, when it is to be done once. */
   readonly claim?: Claim | null
+}
+
+/** A batch whose files are about to come in one request. */
+export interface NewBatch {
+  readonly id: string
+  readonly workspaceId: string
+  /** `null`: the request will tell. */
+  readonly projectId: string | null
+  readonly projectMode: NewRecord['projectMode']
+  readonly createdAt: number
+  readonly claim: Claim | null
+}
+
+export interface MetaEntry {
+  readonly name: string
+  readonly value: string
+}
+
+/** All files of a batch have come. */
+export interface BatchEnd {
+  readonly name: string
+  readonly meta: readonly MetaEntry[]
+  readonly projectId: string
+  readonly projectMode: NewRecord['projectMode']
+  /** What is to be done for each upload that is `processing` from now on. */
+  readonly jobs: (uploadId: string) => readonly NewJob[]
+}
+
+/** Uploads that came in one request, in the order in which they came. */
+export interface Batch {
+  readonly id: string
+  readonly workspaceId: string
+  readonly projectId: string | null
+  readonly name: string
+  readonly meta: readonly MetaEntry[]
+  readonly createdAt: number
+  /** At least one. */
+  readonly uploads: readonly Upload[]
+}
+
+export interface RemoveOptions {
+  /** What is to be done for an upload that was removed. */
+  readonly jobs: (upload: Upload) => readonly NewJob[]
+  /** Also what a project holds. */
+  readonly force?: boolean
 }
 
 /** The bytes of an upload are complete in the store and durable. */
@@ -222,10 +269,7 @@ export interface Records {
    *
    * @throws {UploadError} `asset_referenced` while a project holds it, unless `force`.
    */
-  remove(
-    id: string,
-    options: { readonly jobs: (upload: Upload) => readonly NewJob[]; readonly force?: boolean },
-  ): Promise<void>
+  remove(id: string, options: RemoveOptions): Promise<void>
   get(id: string): Promise<Upload | undefined>
   /** `ready` uploads with these bytes, the oldest first; some, when there are many. @param sha256 hexadecimal */
   sameBytes(workspaceId: string, sha256: string, size: number): Promise<readonly Upload[]>
@@ -238,6 +282,19 @@ export interface Records {
   /** Whether there was such a binding. */
   unbind(upload: Upload, projectId: string): Promise<boolean>
   projectsOf(uploadId: string): Promise<readonly string[]>
+
+  /**
+   * Makes the workspace when there is none. Nobody sees the batch before it is finished.
+   *
+   * @throws {UploadError} `project_forbidden`; `idempotency_conflict` when its claim is taken
+   */
+  openBatch(batch: NewBatch): Promise<void>
+  /** In one step the batch is there, its uploads are in its project, and those with bytes are `processing`. @throws `project_forbidden` */
+  finishBatch(id: string, end: BatchEnd): Promise<Batch>
+  /** A finished batch; one that has lost its last upload is gone. */
+  batch(id: string): Promise<Batch | undefined>
+  /** Removes all of its uploads, as `remove` does, or none. */
+  removeBatch(id: string, options: RemoveOptions): Promise<void>
 
   /** What is known of the request; after 24 hours nothing. */
   claimed(claim: Claim): Promise<Claimed | undefined>

@@ -1,15 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import { v7 } from 'uuid'
 import { type ErrorCode, Rejection, UploadError } from '../errors.ts'
-import { type Body, ingest, type IngestDependencies, type IngestOptions } from './ingest.ts'
 import { arrivalsOf } from './arrivals.ts'
+import { batches } from './batches.ts'
+import { type Body, ingest, type IngestDependencies, type IngestOptions, skip } from './ingest.ts'
 import { collector } from './collect.ts'
 import { guessType } from './names.ts'
 import type { Reserve } from './pipeline.ts'
 import { checkDraft } from './policy.ts'
 import { demandProject, demandScope, owned, type Principal } from './principal.ts'
 import type { Claim, NewJob, NewRecord, Records } from './records.ts'
-import type { Finish, NewUpload, Upload, UploadContextRef } from './upload.ts'
+import type { Finish, NewUpload, Patch, Upload, UploadContextRef } from './upload.ts'
 import { verdictsOf } from './verdicts.ts'
 
 /** Milliseconds after which an upload that arrives in one request, and whose request was lost track of, expires. */
@@ -72,27 +73,49 @@ export function uploadService(deps: ServiceDependencies) {
     body: Body,
     claim: Claim | null = null,
   ): Promise<Upload> {
-    const record = await newRecord(principal, draft, claim)
-    const key = objectKey(record.id)
-    const created = records.create({
-      ...record,
-      state: 'receiving',
-      stagedKey: key,
-      put: null,
-      expiresAt: record.createdAt + oneRequestMs,
-    })
-    let made = false
-    const upload = created.then((one) => ((made = true), one))
+    const processing = await arrive(await newRecord(principal, draft, claim), body, { allowEmpty: false }, 'processing')
     try {
-      const processing = await bring(record.id, upload, body, { key, draft, allowEmpty: false }, 'processing')
       return await verdicts.wait(processing)
     } catch (error) {
-      await upload.catch(() => {})
-      if (made && error instanceof Rejection) await reject(record.id, key, error)
-      else if (made) await discard(record.id, key)
+      if (!(error instanceof Rejection)) await discard(processing.id)
       throw error
     }
   }
+
+  /** A file that comes in the request that makes its record. What the request breaks is gone when this fails. */
+  async function arrive(
+    record: Begun,
+    body: Body,
+    options: Pick<IngestOptions, 'allowEmpty'>,
+    to: 'receiving' | 'processing',
+  ): Promise<Upload> {
+    const { id, refused } = record
+    const key = objectKey(id)
+    const expiresAt = record.createdAt + oneRequestMs
+    const created = records.create({ ...record, state: 'receiving', stagedKey: key, put: null, expiresAt })
+    let made = false
+    const upload = created.then((one) => ((made = true), one))
+    try {
+      if (refused) throw refused
+      return await bring(id, upload, body, { ...options, key, draft: record }, to, oneRequestMs)
+    } catch (error) {
+      await upload.catch(() => {})
+      if (made && error instanceof Rejection) await reject(id, key, error)
+      else if (made) await discard(id, key)
+      throw error
+    }
+  }
+
+  const together = batches(deps, {
+    async bring(principal, draft, body, batchId) {
+      await arrive(await newRecord(principal, draft, null, batchId), body, { allowEmpty: true }, 'receiving')
+    },
+    skip: (draft, body) => skip(deps, body, draft.category),
+    decide: verdicts.decide,
+    verdictJob: verdicts.job,
+    endJobs: (upload) => endJobs(upload),
+    stop,
+  })
 
   /** Takes the bytes of a `pending` upload from whoever holds its upload URL. They are kept until the confirm, or are all that it needs. */
   async function put(id: string, body: Body, finishedBy: Finish = 'confirm'): Promise<Upload> {
@@ -120,6 +143,7 @@ export function uploadService(deps: ServiceDependencies) {
     body: Body,
     options: Pick<IngestOptions, 'key' | 'draft' | 'allowEmpty'>,
     to: 'receiving' | 'processing',
+    keepMs = deps.confirmWithinMs,
   ): Promise<Upload> {
     return stoppable(id, async (signal) => {
       const ingested = await ingest(deps, body, {
@@ -133,7 +157,7 @@ export function uploadService(deps: ServiceDependencies) {
         ...ingested,
         key: options.key,
         to,
-        expiresAt: to === 'receiving' ? Date.now() + deps.confirmWithinMs : null,
+        expiresAt: to === 'receiving' ? Date.now() + keepMs : null,
         jobs: to === 'processing' ? [verdicts.job(id)] : [],
       })
     })
@@ -176,6 +200,8 @@ export function uploadService(deps: ServiceDependencies) {
       case 'pending':
       case 'receiving':
     }
+    if (upload.batchId !== null)
+      throw new UploadError('upload_not_received', 'The request that brings it still runs, and will finish it.')
     const change = { from: ['receiving'], to: 'processing', expiresAt: null, jobs: [verdicts.job(upload.id)] } as const
     try {
       if (upload.objectKey === null) return await verdicts.wait(await collectOnce(upload, context))
@@ -236,9 +262,9 @@ export function uploadService(deps: ServiceDependencies) {
   }
 
   /** Nothing of an upload that its own request broke remains. */
-  async function discard(id: string, key: string): Promise<void> {
+  async function discard(id: string, key?: string): Promise<void> {
     const gone = records.remove(id, { jobs: endJobs, force: true })
-    await Promise.all([records.abandon(key), gone.catch(ignoreMissing)])
+    await Promise.all([key === undefined ? undefined : records.abandon(key), gone.catch(ignoreMissing)])
     deps.wakeJobs()
   }
 
@@ -280,17 +306,26 @@ export function uploadService(deps: ServiceDependencies) {
     principal: Principal,
     draft: NewUpload,
     claim: Claim | null,
-  ): Promise<Omit<NewRecord, 'state' | 'stagedKey' | 'put' | 'expiresAt'>> {
+    batchId: string | null = null,
+  ): Promise<Begun> {
     demandScope(principal, 'uploads:write')
     demandProject(principal, draft.projectId)
     checkDraft(policy, draft)
-    const { reserve, patch } = await pipeline.beforeCreate(draft, principal.workspaceId)
+    let refused: Rejection | undefined
+    const asked = await pipeline.beforeCreate(draft, principal.workspaceId).catch((error: unknown) => {
+      // In a batch there are others to go on with, and this one is told of among them.
+      if (batchId === null || !(error instanceof Rejection)) throw error
+      refused = error
+    })
+    const { reserve, patch } = asked ?? { reserve: 0, patch: noPatch }
     const id = v7()
     return {
       ...draft,
       id,
       workspaceId: principal.workspaceId,
       userId: principal.userId,
+      batchId,
+      refused,
       properties: { ...guessType(draft.filename, draft.declaredType), ...patch.properties },
       extra: patch.extra ?? {},
       reserve,
@@ -315,10 +350,18 @@ export function uploadService(deps: ServiceDependencies) {
     remove,
     expire,
     recover,
+    ...together,
   }
 }
 
+/** An upload whose record is about to be written. */
+interface Begun extends Omit<NewRecord, 'state' | 'stagedKey' | 'put' | 'expiresAt'> {
+  readonly refused: Rejection | undefined
+}
+
 export type UploadService = ReturnType<typeof uploadService>
+
+const noPatch: Patch = {}
 
 /** What a confirm is told when the upload has changed since it looked. */
 const racedCodes: ReadonlySet<ErrorCode> = new Set(['upload_state_conflict', 'upload_not_received'])

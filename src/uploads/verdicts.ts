@@ -103,5 +103,5 @@ export function verdictsOf(deps: VerdictDependencies) {
     due: Date.now() + deps.syncBudgetMs + marginMs,
   })
 
-  return { wait, resume, job }
+  return { wait, decide, resume, job }
 }

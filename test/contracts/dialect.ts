@@ -22,6 +22,8 @@ export interface Endpoint {
   readonly one: boolean
   /** Status of HEAD, where it tells of something else than GET does. */
   readonly head?: number
+  /** The path names the workspace, so that another one is refused whatever else it names. */
+  readonly namesWorkspace?: boolean
 }
 
 export interface DialectContract {
@@ -198,8 +200,9 @@ export function dialectContract(name: string, contract: DialectContract): void {
       const id = await makeFor(endpoint)
       const theirs = await call(endpoint, id, { key: keys.foreign })
       const never = await call(endpoint, randomUUID(), { key: keys.foreign })
-      expect(refusalOf(never, contract)).toBe('404 not_found')
-      expect(refusalOf(theirs, contract)).toBe('404 not_found')
+      const refusal = endpoint.namesWorkspace ? '403 workspace_forbidden' : '404 not_found'
+      expect(refusalOf(never, contract)).toBe(refusal)
+      expect(refusalOf(theirs, contract)).toBe(refusal)
       expect(theirs.bytes.toString()).toBe(never.bytes.toString())
       expect(await present(id)).toBe(true)
     })

@@ -1,5 +1,6 @@
 import { describe } from 'vitest'
 import { accountsContract } from './records/accounts.ts'
+import { batchesContract } from './records/batches.ts'
 import type { Open } from './records/fresh.ts'
 import { idempotencyContract } from './records/idempotency.ts'
 import { jobsContract } from './records/jobs.ts'
@@ -15,6 +16,7 @@ export function recordsContract(name: string, open: Open): void {
     accountsContract(open)
     uploadsContract(open)
     putsContract(open)
+    batchesContract(open)
     idempotencyContract(open)
     listsContract(open)
     jobsContract(open)

@@ -28,6 +28,7 @@ import {
 } from '../support/documented.ts'
 import { type Blob, blobFor } from '../support/direct.ts'
 import { projectRoot, startGateway, type TestGateway } from '../support/gateway.ts'
+import { field, file, formBytes, formType } from '../support/multipart.ts'
 
 type Json = Readonly<Record<string, unknown>>
 interface Document extends Json {
@@ -275,6 +276,31 @@ describe('every answer is as the document says', () => {
     const held = await asset({ 'x-project-id': randomUUID() })
     await expectStatus(409, 'DELETE', `/api/v1/uploads/${held}`)
     await expectStatus(403, 'GET', `/api/v1/uploads/${held}`, { key: keys.limited })
+  })
+
+  it('forms', async () => {
+    const headers = { 'Content-Type': formType }
+    const ask = { headers, body: formBytes([file('a.txt', 'a'), field('projectId', 'p')]) }
+    const path = '/v2/default/project/p/upload'
+    for (const to of [path, '/api/v1/uploads']) {
+      await expectStatus(201, 'POST', to, ask)
+      await forbidden('POST', to, ask)
+      await expectStatus(400, 'POST', to, { headers, body: formBytes([field('name', 'n')]) })
+      await expectStatus(400, 'POST', to, { headers, body: 'no form' })
+      await expectStatus(403, 'POST', to, { ...ask, key: keys.reads })
+      await expectStatus(413, 'POST', to, { headers, body: formBytes([file('a.bin', Buffer.alloc(100_001))]) })
+      await expectStatus(415, 'POST', to, { ...ask, headers: { 'Content-Type': 'multipart/mixed' } })
+      await expectStatus(406, 'POST', to, { ...ask, headers: { ...headers, Accept: 'text/html' } })
+    }
+    const one = `${path}/${(await call('POST', path, ask)).json<{ id: string }>().id}`
+    await expectStatus(200, 'GET', one)
+    await expectStatus(403, 'GET', one, { key: keys.foreign })
+    await expectStatus(404, 'GET', `${path}/upl_x`)
+    await expectStatus(400, 'GET', `/v2/default/project/${'p'.repeat(65)}/upload/x`)
+    await forbidden('GET', one)
+    await forbidden('DELETE', one)
+    await expectStatus(204, 'DELETE', one)
+    await expectStatus(404, 'DELETE', one)
   })
 
   it('usage and whoami', async () => {

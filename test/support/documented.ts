@@ -5,7 +5,7 @@ import { type ApiFacts, type Operation, responsesOf } from '../../src/http/api.t
 import { operationsApi } from '../../src/http/operations-api.ts'
 import type { Answer, Client } from './client.ts'
 
-const facts: ApiFacts = { categories: ['other'], maxFileSize: 1, presignTtl: 1, downloadTtl: 1 }
+const facts: ApiFacts = { categories: ['other'], maxFileSize: 1, filesPerBatch: 1, presignTtl: 1, downloadTtl: 1 }
 
 /** Everything that is documented. What the facts change stands in requests only. */
 export const documentedOperations: readonly Operation[] = [
@@ -22,7 +22,7 @@ export const documentedClient =
   async (method, path, ask) => {
     const answer = await call(method, path, ask)
     const { pathname } = new URL(path, 'http://gateway.test')
-    const operation = operationAt(method, pathname)
+    const operation = operationAt(method, pathname, new Headers(ask?.headers).get('content-type') ?? '')
     if (operation) {
       assertDocumented(operation, answer)
       seen.add(`${operation.id} ${answer.status}`)
@@ -30,11 +30,15 @@ export const documentedClient =
     return answer
   }
 
-/** The documented operation that a request asks for. HEAD is wherever GET is. */
-export function operationAt(method: string, pathname: string): Operation | undefined {
+/** The documented operation that a request asks for. HEAD is wherever GET is; a form has operations of its own. */
+export function operationAt(method: string, pathname: string, contentType = ''): Operation | undefined {
+  const isForm = contentType.startsWith('multipart/')
   const fitting = documentedOperations.filter(({ path }) => patternOf(path).test(pathname))
   const literal = fitting.toSorted((a, b) => a.path.split('{').length - b.path.split('{').length)
-  const find = (name: string) => literal.find((operation) => operation.method === name.toLowerCase())
+  const find = (name: string) => {
+    const those = literal.filter((operation) => operation.method === name.toLowerCase())
+    return those.find(({ body }) => 'multipart/form-data' in (body?.content ?? {}) === isForm) ?? those[0]
+  }
   const get = method === 'HEAD' ? find('GET') : undefined
   return find(method) ?? (get && { ...get, method: 'head' })
 }

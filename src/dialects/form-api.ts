@@ -1,0 +1,193 @@
+import { z } from 'zod'
+import {
+  type ApiFacts,
+  anyKey,
+  fileRefusals,
+  idempotencyParameter,
+  idempotencyRefusals,
+  jsonAnswer,
+  type Operation,
+  timestamp,
+  wholeBytes,
+} from '../http/api.ts'
+import type { Guide } from '../http/documentation.ts'
+import { maxFieldBytes } from '../http/multipart.ts'
+import { codePoints } from '../uploads/policy.ts'
+
+export const maxNameLength = 255 // characters
+const maxMetaEntries = 64
+const idPattern = /^[A-Za-z0-9_-]{1,64}$/
+
+const projectId = z.string().regex(idPattern, 'A project id has 1 to 64 of A-Z, a-z, 0-9, _ and -.')
+export const projectParameter = z.object({ project_id: projectId })
+
+/** The fields of a form, in any order, before or after the files; `meta` as it was parsed. */
+export const fieldsSchema = z.object({
+  name: z
+    .string()
+    .trim()
+    .min(1)
+    .refine((name) => codePoints(name) <= maxNameLength, `The name has more than ${maxNameLength} characters.`)
+    .optional(),
+  projectId: projectId.optional(),
+  meta: z
+    .array(z.object({ name: z.string(), value: z.string() }))
+    .max(maxMetaEntries)
+    .optional(),
+})
+
+const status = z.enum(['processing', 'completed', 'failed'])
+const fileType = z
+  .string()
+  .meta({ description: 'Short name of the format, such as `pdf`; `bin` where it is not known.' })
+const task = {
+  name: z.string(),
+  status,
+  fileType,
+  fileSize: wholeBytes.meta({ description: 'Bytes; 0 of a file that was refused.' }),
+  error: z
+    .strictObject({ errorCode: z.string().regex(/^[A-Z_]+$/), detail: z.string() })
+    .optional()
+    .meta({ description: 'Why the file was refused.' }),
+}
+const taskSchema = z.strictObject({ id: z.uuid(), ...task }).meta({ id: 'FormTask' })
+const fileSchema = z
+  .strictObject({
+    ...task,
+    width: z.int().min(0).nullable().meta({ description: 'Pixels, as displayed.' }),
+    height: z.int().min(0).nullable(),
+    duration: z.number().min(0).nullable().meta({ description: 'Seconds.' }),
+    downloadUrl: z.url().nullable().meta({ description: 'Signed; works without credentials until it expires.' }),
+  })
+  .meta({ id: 'FormFile' })
+const batchId = z.string().regex(/^upl_[A-Za-z0-9_-]{22,26}$/)
+const batchStatus = z
+  .enum(['processing', 'completed', 'partial', 'failed'])
+  .meta({ description: '`partial`: some files were refused, and some are there.' })
+const batchSchema = z
+  .strictObject({
+    id: batchId,
+    name: z.string(),
+    projectId,
+    status: batchStatus,
+    fileType: fileType.meta({ description: 'Of all files, or `mixed`.' }),
+    fileSize: wholeBytes.meta({ description: 'Of all files together.' }),
+    createdAt: timestamp,
+    updatedAt: timestamp,
+    tasks: z.array(taskSchema).min(1),
+  })
+  .meta({ id: 'FormUpload', description: 'One form: a task for each file, in the order in which they were sent.' })
+const payloadSchema = z.strictObject({
+  payload: z.strictObject({
+    id: batchId,
+    name: z.string(),
+    status: batchStatus,
+    files: z.record(z.uuid(), fileSchema).meta({ description: 'By the ids of their tasks.' }),
+    meta: z.array(z.strictObject({ name: z.string(), value: z.string() })),
+    folder_id: z.null(),
+    created_at: timestamp,
+  }),
+})
+
+export type TaskView = z.infer<typeof taskSchema>
+export type FileView = z.infer<typeof fileSchema>
+export type BatchView = z.infer<typeof batchSchema>
+
+const tag = 'Form'
+const common = ['scope_missing', 'project_forbidden', 'validation_failed', 'not_acceptable'] as const
+const inProject = z.object({
+  team_id: z.string().meta({ description: 'Must be a workspace that the caller belongs to.' }),
+  ...projectParameter.shape,
+})
+const oneBatch = { path: inProject.extend({ upload_id: batchId }) }
+
+const formBody = (projectRequired: boolean): NonNullable<Operation['body']> => ({
+  required: true,
+  content: {
+    'multipart/form-data': {
+      schema: {
+        type: 'object',
+        required: projectRequired ? ['file', 'projectId'] : ['file'],
+        properties: {
+          file: { type: 'array', items: { type: 'string', format: 'binary' }, minItems: 1 },
+          name: { type: 'string', maxLength: maxNameLength, description: 'As a rule the name of the first file.' },
+          projectId: { type: 'string', pattern: idPattern.source },
+          meta: {
+            type: 'string',
+            contentMediaType: 'application/json',
+            description: `A JSON array of at most ${maxMetaEntries} \`{name, value}\`, both strings.`,
+          },
+        },
+      },
+    },
+  },
+})
+
+/** This API's part of the OpenAPI document. */
+export const formApi = ({ maxFileSize, filesPerBatch }: ApiFacts): readonly Operation[] => [
+  ...[
+    { path: '/v2/{team_id}/project/{project_id}/upload', id: 'createFormUpload', named: true },
+    { path: '/api/v1/uploads', id: 'createFormUploadInOwnWorkspace', named: false },
+  ].map(({ path, id, named }): Operation => ({
+    method: 'post',
+    path,
+    id,
+    tag,
+    summary: 'Upload files as a form',
+    description: `A form with 1 to ${filesPerBatch} parts named \`file\`, each with a file name and at most ${maxFileSize} bytes, and the fields in any order; other parts are skipped. A field has at most ${maxFieldBytes} bytes. A file that is refused fails its own task; when all are, the request fails with the reason of the first. When the form breaks off or goes over a limit, nothing of it remains. ${named ? '`projectId`, where it is sent, is the one of the path.' : '`projectId` is required here.'} Scope: \`uploads:write\`.`,
+    security: anyKey,
+    params: {
+      ...(named ? { path: inProject } : {}),
+      header: z.object({ 'Idempotency-Key': idempotencyParameter }),
+    },
+    body: formBody(!named),
+    answers: { 201: jsonAnswer('The files have come.', batchSchema) },
+    refusals: [
+      ...common,
+      ...fileRefusals,
+      ...idempotencyRefusals,
+      'invalid_multipart',
+      'too_many_files',
+      'body_too_large',
+      'unsupported_media_type',
+      'request_timeout',
+      'upload_state_conflict',
+      'not_found',
+    ],
+  })),
+  {
+    method: 'get',
+    path: '/v2/{team_id}/project/{project_id}/upload/{upload_id}',
+    id: 'getFormUpload',
+    tag,
+    summary: 'Read what a form has brought',
+    description: 'The files by the ids of their tasks. Scope: `uploads:read`.',
+    security: anyKey,
+    params: oneBatch,
+    answers: { 200: jsonAnswer('The upload.', payloadSchema) },
+    refusals: [...common, 'not_found'],
+  },
+  {
+    method: 'delete',
+    path: '/v2/{team_id}/project/{project_id}/upload/{upload_id}',
+    id: 'deleteFormUpload',
+    tag,
+    summary: 'Delete what a form has brought',
+    description: 'All of its files at once. Scope: `uploads:write`.',
+    security: anyKey,
+    params: oneBatch,
+    answers: { 204: { description: 'Done. There is no body.' } },
+    refusals: [...common, 'not_found', 'asset_referenced'],
+  },
+]
+
+export const formGuide: Guide = (url) => `## Form: multipart/form-data
+
+One form, one or more files, each a task with a status of its own; a workspace is called team here. The answer has the id for \`GET\` and \`DELETE ${url}/v2/$TEAM/project/$PROJECT/upload/$ID\`.
+
+\`\`\`sh
+curl ${url}/v2/$TEAM/project/$PROJECT/upload -H "Authorization: Bearer $KEY" -F "file=@document.pdf" -F "name=Important Document" -F 'meta=[{"name":"department","value":"finance"}]'
+\`\`\`
+
+\`POST ${url}/api/v1/uploads\` takes the same form in the caller's own workspace; the field \`projectId\` is required there.
+`
