@@ -199,7 +199,17 @@ export function uploadQueries(db: Kysely<Schema>) {
         .returning('object_key'),
     ),
     staged: query<{ key: string }>()((p) =>
-      db.selectFrom('object_intent').select('object_key').where('object_key', '=', p.key).where('until', 'is', null),
+      db
+        .selectFrom('object_intent')
+        .select('object_key')
+        .where('object_key', '=', p.key)
+        .where('until', 'is', null)
+        .union(
+          db
+            .selectFrom('job')
+            .select(sql<string>`object_key`.as('object_key'))
+            .where('object_key', '=', p.key),
+        ),
     ),
     putKeys: query<{ upload: Uint8Array }>()((p) =>
       db

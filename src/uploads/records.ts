@@ -259,7 +259,7 @@ export interface Records {
   note(key: string, text: string): Promise<void>
   /** A staged key will not be used: whatever is under it goes. @param note of an attempt that no record knows */
   abandon(key: string, note?: string): Promise<void>
-  /** Whether bytes are on their way to this key. */
+  /** Whether bytes are on their way to this key, or a job will clear what has come. */
   staged(key: string): Promise<boolean>
   /** The key to which the upload's URL leads, past the gateway. */
   putKey(id: string): Promise<string | undefined>
