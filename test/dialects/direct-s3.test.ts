@@ -35,6 +35,18 @@ describe.skipIf(place.missing)('on S3', () => {
     }
   })
 
+  it('finds bytes that came when the URL was about to end', async () => {
+    const gateway = await place.start({ more: 'sweep: { interval: 1 }', env: { FAIRLEAD_PRESIGN_TTL: '1' } })
+    try {
+      const by = directOf(clientOf(gateway, gateway.key))
+      const blob = await by.made(Buffer.from('late'))
+      await lay(blob, 'late')
+      await eventually(async () => expect(await by.status(blob)).toBe('confirmed'), 15_000)
+    } finally {
+      await gateway.close()
+    }
+  })
+
   describe('a store that does not check', () => {
     const bytes = Buffer.from('exactly these bytes')
     let gateway: TestGateway

@@ -262,6 +262,25 @@ export function directSuite(place: Place): void {
       await nothingStrays()
     })
 
+    it('are kept once when they are sent twice at once, and asked for meanwhile', async () => {
+      const by = await newWorkspace()
+      const blob = await by.made(bytes)
+      const [first, second, ...looks] = await Promise.all([
+        by.put(blob, bytes),
+        by.put(blob, bytes),
+        by.look(blob),
+        by.look(blob),
+      ])
+      expect([200, 409]).toContain(first.status)
+      expect([200, 409]).toContain(second.status)
+      expect([first.status, second.status]).toContain(200)
+      for (const look of looks) expect(look.status).toBe(200)
+      expect(blobOf(await by.look(blob)).metadata).toMatchObject({ identified: true })
+      const usage = await by.call('GET', '/api/v1/usage/summary')
+      expect(usage.json()).toMatchObject({ data: { storage: { used_bytes: bytes.length, reserved_bytes: 0 } } })
+      await nothingStrays()
+    })
+
     it('can be confirmed all the same, and deleted', async () => {
       const blob = await ours.sent(bytes)
       expect((await ours.call('POST', `/api/v1/uploads/${blob.key}`)).json()).toMatchObject({
