@@ -7,7 +7,7 @@ const askMs = 8_000
 /** Seconds for which a browser may remember the answer to a preflight. */
 const preflightSeconds = 3_600
 /** Headers that the PUT to an upload URL may have to carry. */
-export const putHeaders = ['content-type', 'content-md5', 'x-amz-checksum-sha256']
+export const putHeaders = ['content-type', 'content-md5', 'content-disposition', 'x-amz-checksum-sha256']
 /** Those that a script adds to read a part, or what has changed. */
 export const getHeaders = ['range', 'if-range', 'if-none-match']
 const exposed = ['ETag', 'Content-Length', 'Content-Range', 'Content-Disposition', 'Accept-Ranges']
