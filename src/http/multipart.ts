@@ -79,7 +79,7 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
   let fileIsFull = false
   let failure: Error | undefined
   let whole = false
-  let wake = (): void => {}
+  let wake: (() => void) | undefined
 
   const idle = setTimeout(() => {
     if (!req.isPaused()) fail(new UploadError('request_timeout', 'Nothing of the body has come for too long.'))
@@ -89,7 +89,7 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
     failure ??= reason
     req.pause()
     file?.destroy(failure)
-    wake()
+    wake?.()
   }
 
   function sinkOf(head: PartHead): Sink {
@@ -188,14 +188,14 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
     if (padding > maxPaddingBytes)
       return fail(invalidMultipart('There is too much between the parts, or the headers of a part do not end.'))
     if (mustWait()) req.pause()
-    wake()
+    wake?.()
   })
   const onEnd = guarded(() => {
     parser.end()
     // By then the parser has said whether it has seen the end.
     setImmediate(() => {
       whole = true
-      wake()
+      wake?.()
     })
   })
   const onCut = (): void => {
