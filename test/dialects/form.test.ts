@@ -10,6 +10,7 @@ import {
   command,
   configText,
   eventually,
+  pause,
   requestHead,
   sha256,
   storedFiles,
@@ -749,6 +750,76 @@ describe('the quota', () => {
     const one = await by('POST', '/v2/small/project/p/upload', { ...ask, body: formBytes(parts.slice(0, 1)) })
     expect(one.status).toBe(201)
     expect((await usage(by)).storage).toMatchObject({ used_bytes: 60_000, reserved_bytes: 0 })
+  })
+})
+
+describe('what takes its time', () => {
+  /** Of a plugin that is slow with one file, fails with another and refuses the name of a third. */
+  const moody = `{
+    name: 'moody',
+    beforeCreate({ filename }, ctx) {
+      if (filename === 'unloved.txt') ctx.reject('file_type_not_allowed', 'Not this name.')
+    },
+    async beforeFinish(bytes, { upload }) {
+      if (upload.filename === 'slow.txt') await new Promise((resolve) => setTimeout(resolve, 1500))
+      if (upload.filename === 'fails.txt') throw new Error('It fails.')
+    },
+  }`
+  let hasty: TestGateway
+  let by: Client
+  beforeAll(async () => {
+    const more =
+      'server: { bodyIdleTimeout: 1 }, pipeline: { syncBudget: 1 }, presign: { confirmWithin: 1 }, sweep: { interval: 1 }'
+    hasty = await startGateway({ config: configText(`sniffType(), quota(), ${moody}`, more) })
+    by = documentedClient(clientOf(hasty, hasty.key))
+  })
+  afterAll(() => hasty.close())
+  const make = (parts: readonly Part[]) =>
+    made(by('POST', path, { headers: { 'Content-Type': formType }, body: formBytes(parts) }))
+  const taskWords = ({ tasks }: Batch) => tasks.map(({ status }) => status)
+
+  it('is processing until it is done', async () => {
+    const batch = await make([file('slow.txt', 'a'), file('quick.txt', 'b')])
+    expect([batch.status, ...taskWords(batch)]).toEqual(['processing', 'processing', 'completed'])
+    await eventually(async () => {
+      const { payload } = (await by('GET', `${path}/${batch.id}`)).json<{ payload: Payload }>()
+      expect(payload.status).toBe('completed')
+    })
+  })
+
+  it('is processing as long as a plugin fails; one that refuses a name fails a task', async () => {
+    const batch = await make([file('unloved.txt', 'a'), file('fails.txt', 'b'), file('quick.txt', 'c')])
+    expect([batch.status, ...taskWords(batch)]).toEqual(['processing', 'failed', 'processing', 'completed'])
+    expect(batch.tasks[0]?.error).toEqual({ errorCode: 'FILE_TYPE_NOT_ALLOWED', detail: 'Not this name.' })
+    expect((await by('DELETE', `${path}/${batch.id}`)).status).toBe(204)
+    expect((await usage(by)).storage).toMatchObject({ reserved_bytes: 0 })
+  })
+
+  it('is given up when it is silent: before the first part, in its headers, in a file, after the last', async () => {
+    const body = formBytes([file('a.bin', randomBytes(10_000)), field('name', 'n')])
+    const headers = { 'x-api-key': hasty.key, 'Content-Type': formType, 'Content-Length': body.length }
+    const silentAfter = async (bytes: number): Promise<void> => {
+      const wire = await wireTo(hasty.url)
+      await wire.send(requestHead('POST', path, headers))
+      await wire.send(body.subarray(0, bytes))
+      expect(refusalOf(await wire.answer(), shape)).toBe('408 request_timeout')
+      wire.cut()
+    }
+    const silences = async () => void (await Promise.all([0, 40, 5_000, body.length - 8].map(silentAfter)))
+    await leavesNothing(silences, hasty, by)
+  })
+
+  it('may go on for longer than bytes are kept that nobody confirms', async () => {
+    const body = formBytes([file('a.txt', 'first'), file('b.bin', randomBytes(10_000))])
+    const wire = await wireTo(hasty.url)
+    const headers = { 'x-api-key': hasty.key, 'Content-Type': formType, 'Content-Length': body.length }
+    await wire.send(requestHead('POST', path, headers))
+    for (let at = 0; at < body.length; at += 2_000) {
+      await wire.send(body.subarray(at, at + 2_000))
+      await pause(400)
+    }
+    expect((await wire.answer()).json<Batch>().status).toBe('completed')
+    wire.cut()
   })
 })
 
