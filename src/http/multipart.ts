@@ -68,7 +68,7 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
   const boundary = boundaryOf(req.headers['content-type'] ?? '')
   const parser = new Dicer({ boundary, ...headerLimits })
   const found: (FilePart | FieldPart)[] = []
-  const seen = new Map<string, number>()
+  const seen = new Set<string>()
   let files = 0
   let fields = 0
   let unknownBytes = 0
@@ -102,9 +102,8 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
     }
     if (++fields > maxFields) throw new UploadError('body_too_large', `A form has at most ${maxFields} fields.`)
     if (!options.fields.includes(name)) return unknownSink
-    const before = seen.get(name) ?? 0
-    if (before > 0) throw faultyField(name, 'The field is there more than once.')
-    seen.set(name, before + 1)
+    if (seen.has(name)) throw faultyField(name, 'The field is there more than once.')
+    seen.add(name)
     return fieldSink(name, head.contentType)
   }
 
@@ -220,13 +219,13 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
   try {
     if (req.destroyed) onCut()
     for (;;) {
+      if (failure) throw failure
       const next = found.shift()
       if (next) {
         goOn()
         yield next
         continue
       }
-      if (failure) throw failure
       if (whole) return
       goOn()
       await new Promise<void>((resolve) => {

@@ -694,6 +694,21 @@ describe('connections', () => {
     wire.cut()
   })
 
+  it('take the next request after a small form that was refused on its way', async () => {
+    const body = formBytes([{ head: ['X: y'], body: 'a' }, file('a.txt', 'a'.repeat(9_000))])
+    const good = formBytes([file('a.txt', 'a')])
+    const wire = await wireTo(gateway.url)
+    const headers = { 'x-api-key': gateway.key, 'Content-Type': formType }
+    await wire.send(requestHead('POST', path, { ...headers, 'Content-Length': body.length }))
+    await wire.send(body.subarray(0, 1_000))
+    expect((await wire.answer()).status).toBe(400)
+    await wire.send(body.subarray(1_000))
+    await wire.send(requestHead('POST', path, { ...headers, 'Content-Length': good.length }))
+    await wire.send(good)
+    expect((await wire.answer()).status).toBe(201)
+    wire.cut()
+  })
+
   it('take chunks, and the next request', async () => {
     const body = formBytes([file('a.txt', 'chunked')])
     const wire = await wireTo(gateway.url)
