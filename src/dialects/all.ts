@@ -20,14 +20,11 @@ interface WayIn {
   readonly guide?: Guide
 }
 
-/**
- * Everything that clients call, in the order in which the documentation shows it. Of two with the same path the first is asked first: forms
- * go before the JSON of the presigned dialect.
- */
+/** Everything that clients call, in the order in which the documentation shows it. */
 export const dialects: readonly WayIn[] = [
-  { routes: form, api: formApi, guide: formGuide },
   { routes: presigned, api: presignedApi, guide: presignedGuide },
   { routes: direct, api: directApi, guide: directGuide },
+  { routes: form, api: formApi, guide: formGuide },
   { routes: raw, api: rawApi, guide: rawGuide },
   { routes: downloads, api: downloadsApi },
 ]

@@ -1,7 +1,7 @@
 import { UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import { faultyField, formParts } from '../http/multipart.ts'
-import { isMultipart } from '../http/multipart-headers.ts'
+import { boundaryOf } from '../http/multipart-headers.ts'
 import { bodyOf, validate } from '../http/request.ts'
 import { type AddFile, type BatchTerms, isFailed } from '../uploads/batches.ts'
 import type { Body } from '../uploads/ingest.ts'
@@ -42,6 +42,7 @@ export const form: Dialect = (routes, deps) => {
     const encoding = ctx.get('content-encoding').toLowerCase()
     if (encoding !== '' && encoding !== 'identity')
       throw new UploadError('unsupported_media_type', 'The form may not be compressed.')
+    boundaryOf(ctx.get('content-type')) // before anything is written
     const body = bodyOf(ctx)
     await once(ctx, principal, {
       asked: ['form', ctx.path, body.length],
@@ -52,16 +53,10 @@ export const form: Dialect = (routes, deps) => {
     })
   }
 
-  routes.post('/v2/:team/project/:project/upload', async (ctx) => {
-    if (!isMultipart(ctx.get('content-type'))) {
-      await authenticate(ctx, param(ctx, 'team'))
-      throw new UploadError('unsupported_media_type', 'The body must be a form: multipart/form-data.')
-    }
-    await create(ctx, param(ctx, 'team'))
-  })
+  routes.post('/v2/:team/project/:project/upload', (ctx) => create(ctx, param(ctx, 'team')))
 
-  // The presigned dialect has the same path, for JSON.
-  routes.post('/api/v1/uploads', (ctx, next) => (isMultipart(ctx.get('content-type')) ? create(ctx, null) : next()))
+  // The presigned dialect has the same path for JSON, and lets forms pass.
+  routes.post('/api/v1/uploads', (ctx) => create(ctx, null))
 
   routes.get('/v2/:team/project/:project/upload/:id', async (ctx) => {
     const principal = await authenticate(ctx, param(ctx, 'team'))

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
+import { isMultipart } from '../http/multipart-headers.ts'
 import { bodyOf, readJson, validate } from '../http/request.ts'
 import { uploadUrlPath } from '../uploads/upload-url.ts'
 import {
@@ -47,7 +48,9 @@ export const presigned: Dialect = (routes, deps) => {
   const create = createSchema(deps.categories)
   const view = (ctx: Ctx, upload: Upload) => uploadView(ctx, deps, upload)
 
-  routes.post('/api/v1/uploads', async (ctx) => {
+  routes.post('/api/v1/uploads', async (ctx, next) => {
+    // A form at this address is another dialect's.
+    if (isMultipart(ctx.get('content-type'))) return next()
     const principal = await authenticate(ctx)
     const asked = await readJson(ctx, z.unknown())
     const body = validate(create, asked, 'body')

@@ -68,7 +68,7 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
   const boundary = boundaryOf(req.headers['content-type'] ?? '')
   const parser = new Dicer({ boundary, ...headerLimits })
   const found: (FilePart | FieldPart)[] = []
-  const seen = new Map<string, number>()
+  const seen = new Set<string>()
   let files = 0
   let fields = 0
   let unknownBytes = 0
@@ -79,7 +79,7 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
   let fileIsFull = false
   let failure: Error | undefined
   let whole = false
-  let wake = (): void => {}
+  let wake: (() => void) | undefined
 
   const idle = setTimeout(() => {
     if (!req.isPaused()) fail(new UploadError('request_timeout', 'Nothing of the body has come for too long.'))
@@ -89,7 +89,7 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
     failure ??= reason
     req.pause()
     file?.destroy(failure)
-    wake()
+    wake?.()
   }
 
   function sinkOf(head: PartHead): Sink {
@@ -102,9 +102,8 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
     }
     if (++fields > maxFields) throw new UploadError('body_too_large', `A form has at most ${maxFields} fields.`)
     if (!options.fields.includes(name)) return unknownSink
-    const before = seen.get(name) ?? 0
-    if (before > 0) throw faultyField(name, 'The field is there more than once.')
-    seen.set(name, before + 1)
+    if (seen.has(name)) throw faultyField(name, 'The field is there more than once.')
+    seen.add(name)
     return fieldSink(name, head.contentType)
   }
 
@@ -188,14 +187,14 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
     if (padding > maxPaddingBytes)
       return fail(invalidMultipart('There is too much between the parts, or the headers of a part do not end.'))
     if (mustWait()) req.pause()
-    wake()
+    wake?.()
   })
   const onEnd = guarded(() => {
     parser.end()
     // By then the parser has said whether it has seen the end.
     setImmediate(() => {
       whole = true
-      wake()
+      wake?.()
     })
   })
   const onCut = (): void => {
@@ -220,13 +219,13 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
   try {
     if (req.destroyed) onCut()
     for (;;) {
+      if (failure) throw failure
       const next = found.shift()
       if (next) {
         goOn()
         yield next
         continue
       }
-      if (failure) throw failure
       if (whole) return
       goOn()
       await new Promise<void>((resolve) => {

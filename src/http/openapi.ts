@@ -24,8 +24,8 @@ function build(operations: readonly Operation[]): Document {
       license: { name: 'Apache License 2.0', identifier: 'Apache-2.0' },
     },
     tags: [
-      { name: 'Form', description: 'multipart/form-data: one form, one or more files.' },
       { name: 'Presigned', description: 'Create, PUT, confirm. Whoever sends the bytes needs no key.' },
+      { name: 'Form', description: 'multipart/form-data: one form, one or more files.' },
       { name: 'Raw', description: 'One request, one asset; and the projects that hold assets.' },
       { name: 'Downloads', description: 'The bytes, whichever way they came.' },
       { name: 'Account', description: 'Who is calling, and what the workspace uses.' },

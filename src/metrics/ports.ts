@@ -59,7 +59,8 @@ export function measuredRecords(records: Records, report: RecordsReport): Record
     },
     async stored(id, bytes) {
       const upload = await records.stored(id, bytes)
-      report(upload.state, upload)
+      // In a batch it was `receiving` before, and is it until all have come.
+      if (upload.batchId === null) report(upload.state, upload)
       return upload
     },
     async transition(id, change) {

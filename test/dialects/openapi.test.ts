@@ -484,10 +484,10 @@ describe('/docs', () => {
     expect(loaded).toHaveLength(4)
     for (const url of loaded) {
       expect(url.origin).toBe(gateway.url)
-      const file = await page(url.pathname)
-      expect(file.status).toBe(200)
-      expect(file.headers.get('content-type')).toMatch(/charset=utf-8$|^image\/png$/)
-      expect(file.headers.get('content-length')).toBe(String(file.bytes.length))
+      const asked = await page(url.pathname)
+      expect(asked.status).toBe(200)
+      expect(asked.headers.get('content-type')).toMatch(/charset=utf-8$|^image\/png$/)
+      expect(asked.headers.get('content-length')).toBe(String(asked.bytes.length))
     }
     const start = (await page('/docs/start.js')).bytes.toString()
     const relative = /new URL\('([^']+)'/.exec(start)?.[1] ?? ''

@@ -3,6 +3,8 @@ import type { BatchEnd, NewBatch } from '../../../src/uploads/records.ts'
 import { dueWork, newKey, newRecord, storedBytes } from '../../support/records.ts'
 import { fresh, noon, type Open } from './fresh.ts'
 
+const noJobs = () => []
+
 /** Uploads that come in one request. */
 export function batchesContract(open: Open): void {
   describe('a batch', () => {
@@ -101,16 +103,15 @@ export function batchesContract(open: Open): void {
       const held = await at.records.get(second)
       if (!held) throw new Error('It is gone.')
       await at.records.bind(held, 'holder', 'open')
-      const jobs = () => []
-      await expect(at.records.removeBatch(id, { jobs })).rejects.toMatchObject({ code: 'asset_referenced' })
+      await expect(at.records.removeBatch(id, { jobs: noJobs })).rejects.toMatchObject({ code: 'asset_referenced' })
       expect((await at.records.batch(id))?.uploads).toHaveLength(2)
       expect(await at.records.workspace('w')).toMatchObject({ used: 10, reserved: 10 })
       await at.records.unbind(held, 'holder')
-      await at.records.removeBatch(id, { jobs })
+      await at.records.removeBatch(id, { jobs: noJobs })
       expect(await at.records.batch(id)).toBeUndefined()
       expect(await at.records.workspace('w')).toMatchObject({ used: 0, reserved: 0 })
       expect((await dueWork(at.records)).map(({ kind }) => kind)).toEqual(['delete-object', 'delete-object'])
-      await expect(at.records.removeBatch(id, { jobs })).rejects.toMatchObject({ code: 'not_found' })
+      await expect(at.records.removeBatch(id, { jobs: noJobs })).rejects.toMatchObject({ code: 'not_found' })
       expect(await at.backend.raw('select id from batch')).toEqual([])
     })
 
