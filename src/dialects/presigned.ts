@@ -50,7 +50,10 @@ export const presigned: Dialect = (routes, deps) => {
 
   routes.post('/api/v1/uploads', async (ctx, next) => {
     // A form at this address is another dialect's.
-    if (isMultipart(ctx.get('content-type'))) return next()
+    if (isMultipart(ctx.get('content-type'))) {
+      await next()
+      return
+    }
     const principal = await authenticate(ctx)
     const asked = await readJson(ctx, z.unknown())
     const body = validate(create, asked, 'body')

@@ -768,6 +768,8 @@ describe('the quota', () => {
   })
 })
 
+const taskWords = ({ tasks }: Batch) => tasks.map(({ status }) => status)
+
 describe('what takes its time', () => {
   /** Of a plugin that is slow with one file, fails with another and refuses the name of a third. */
   const moody = `{
@@ -791,7 +793,6 @@ describe('what takes its time', () => {
   afterAll(() => hasty.close())
   const make = (parts: readonly Part[]) =>
     made(by('POST', path, { headers: { 'Content-Type': formType }, body: formBytes(parts) }))
-  const taskWords = ({ tasks }: Batch) => tasks.map(({ status }) => status)
 
   it('is processing until it is done', async () => {
     const batch = await make([file('slow.txt', 'a'), file('quick.txt', 'b')])
