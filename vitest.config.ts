@@ -3,11 +3,11 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // Tests wait more than they compute.
-    maxWorkers: 3,
+    // Tests wait nearly as much as they compute.
+    maxWorkers: 2,
     globalSetup: 'test/support/s3-global.ts',
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     expect: { requireAssertions: true },
   },
 })

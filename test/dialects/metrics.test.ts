@@ -260,6 +260,8 @@ describe('counts', () => {
           expect((await scrape()).get('fairlead_body_memory_bytes{part="gathers"}')).toBeGreaterThan(0),
         )
         wire.cut()
+        const discarded = 'fairlead_uploads_total{dialect="raw",state="discarded"}'
+        await eventually(async () => expect((await scrape()).get(discarded)).toBeGreaterThan(0))
       },
     ))
 
