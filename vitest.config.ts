@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     // Tests wait nearly as much as they compute.
-    maxWorkers: 2,
+    maxWorkers: 3,
     globalSetup: 'test/support/s3-global.ts',
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -12,7 +12,7 @@ it.skipIf(missingS3())(
       store,
       kills: 3,
       secondsBetween: [0.3, 0.8],
-      clients: 6,
+      clients: 3,
       largestBytes: 18 * 1024 * 1024,
       largeShare: 0.05,
     })

@@ -14,7 +14,7 @@ it.skipIf(missingS3())(
         ['done, and not said', outages['does what it is asked and answers 500'], 1],
         ['flaky', outages['fails now and then'], 1],
       ],
-      clients: 6,
+      clients: 3,
       largestBytes: 9 * 1024 * 1024,
     })
     expect(breaches).toEqual([])
