@@ -1,16 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { v7 } from 'uuid'
 import { type ErrorCode, Rejection, UploadError } from '../errors.ts'
 import { arrivalsOf } from './arrivals.ts'
 import { batches } from './batches.ts'
 import { type Body, ingest, type IngestDependencies, type IngestOptions, skip } from './ingest.ts'
 import { collector } from './collect.ts'
-import { guessType } from './names.ts'
+import { type Begun, newRecord } from './new-record.ts'
 import type { Reserve } from './pipeline.ts'
-import { checkDraft } from './policy.ts'
-import { demandProject, demandScope, owned, type Principal } from './principal.ts'
-import type { Claim, NewJob, NewRecord, Records } from './records.ts'
-import type { Finish, NewUpload, Patch, Upload, UploadContextRef } from './upload.ts'
+import { owned, type Principal } from './principal.ts'
+import type { Claim, NewJob, Records } from './records.ts'
+import type { Finish, NewUpload, Upload, UploadContextRef } from './upload.ts'
 import { verdictsOf } from './verdicts.ts'
 
 /** Milliseconds after which an upload that arrives in one request, and whose request was lost track of, expires. */
@@ -36,7 +34,7 @@ export interface ServiceDependencies extends IngestDependencies {
  * calls; they decide nothing.
  */
 export function uploadService(deps: ServiceDependencies) {
-  const { records, pipeline, policy } = deps
+  const { records, pipeline } = deps
   const arrivals = arrivalsOf({ records, finish: (upload) => finish(upload, null) })
   const running = new Map<string, Set<AbortController>>()
   const collections = new Map<string, Promise<Upload>>()
@@ -53,7 +51,7 @@ export function uploadService(deps: ServiceDependencies) {
     const { direct } = deps.store
     if (direct && (draft.declaredSize ?? 0) > direct.largestPut)
       throw new UploadError('file_too_large', `One PUT brings at most ${direct.largestPut} bytes to this store.`)
-    const record = await newRecord(principal, draft, claim)
+    const record = await newRecord(deps, principal, draft, claim)
     // URLs end with a second, and never sooner than promised; nobody looks for what they bring before that.
     const until = Math.ceil((record.createdAt + deps.presignTtlMs) / secondMs) * secondMs
     return records.create({
@@ -73,7 +71,12 @@ export function uploadService(deps: ServiceDependencies) {
     body: Body,
     claim: Claim | null = null,
   ): Promise<Upload> {
-    const processing = await arrive(await newRecord(principal, draft, claim), body, { allowEmpty: false }, 'processing')
+    const processing = await arrive(
+      await newRecord(deps, principal, draft, claim),
+      body,
+      { allowEmpty: false },
+      'processing',
+    )
     try {
       return await verdicts.wait(processing)
     } catch (error) {
@@ -108,7 +111,7 @@ export function uploadService(deps: ServiceDependencies) {
 
   const together = batches(deps, {
     async bring(principal, draft, body, batchId) {
-      await arrive(await newRecord(principal, draft, null, batchId), body, { allowEmpty: true }, 'receiving')
+      await arrive(await newRecord(deps, principal, draft, null, batchId), body, { allowEmpty: true }, 'receiving')
     },
     skip: (draft, body) => skip(deps, body, draft.category),
     decide: verdicts.decide,
@@ -302,39 +305,6 @@ export function uploadService(deps: ServiceDependencies) {
     }
   }
 
-  async function newRecord(
-    principal: Principal,
-    draft: NewUpload,
-    claim: Claim | null,
-    batchId: string | null = null,
-  ): Promise<Begun> {
-    demandScope(principal, 'uploads:write')
-    demandProject(principal, draft.projectId)
-    checkDraft(policy, draft)
-    let refused: Rejection | undefined
-    const asked = await pipeline.beforeCreate(draft, principal.workspaceId).catch((error: unknown) => {
-      // In a batch there are others to go on with, and this one is told of among them.
-      if (batchId === null || !(error instanceof Rejection)) throw error
-      refused = error
-    })
-    const { reserve, patch } = asked ?? { reserve: 0, patch: noPatch }
-    const id = v7()
-    return {
-      ...draft,
-      id,
-      workspaceId: principal.workspaceId,
-      userId: principal.userId,
-      batchId,
-      refused,
-      properties: { ...guessType(draft.filename, draft.declaredType), ...patch.properties },
-      extra: patch.extra ?? {},
-      reserve,
-      createdAt: timeOf(id),
-      projectMode: policy.projectMode,
-      claim,
-    }
-  }
-
   /** At the start, before anything else: nothing is on its way any more. */
   const recover = (): Promise<void> => records.recover(endJobs)
 
@@ -354,20 +324,10 @@ export function uploadService(deps: ServiceDependencies) {
   }
 }
 
-/** An upload whose record is about to be written. */
-interface Begun extends Omit<NewRecord, 'state' | 'stagedKey' | 'put' | 'expiresAt'> {
-  readonly refused: Rejection | undefined
-}
-
 export type UploadService = ReturnType<typeof uploadService>
-
-const noPatch: Patch = {}
 
 /** What a confirm is told when the upload has changed since it looked. */
 const racedCodes: ReadonlySet<ErrorCode> = new Set(['upload_state_conflict', 'upload_not_received'])
-
-/** The moment that a version 7 UUID begins with: lists are in its order, so no other may be shown. */
-const timeOf = (id: string): number => Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16)
 
 /** Every attempt to bring bytes writes under a key of its own, so that a late one never touches what came after. */
 function objectKey(id: string): string {
