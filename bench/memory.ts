@@ -12,7 +12,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { parseArgs } from 'node:util'
 import { rawBucket } from '../test/support/s3-raw.ts'
-import { type S3Server, startS3Server } from '../test/support/s3-server.ts'
+import { type S3Server, s3Variables, startS3Server } from '../test/support/s3-server.ts'
 import { type Figures, type Kind, kinds, mib, serve } from './processes.ts'
 
 /** MiB that the peak may reach with so many bodies at once. */
@@ -111,18 +111,11 @@ async function compare(size: number, rounds: number, environment: Readonly<Recor
   }
 }
 
-/** What makes a gateway keep its files in the server's bucket. */
+/** Makes the bucket, and what makes a gateway keep its files there. */
 async function storedIn(server: S3Server): Promise<Readonly<Record<string, string>>> {
   const bucket = rawBucket(server, 'bench')
   await bucket.create()
-  return {
-    FAIRLEAD_STORAGE: 's3',
-    FAIRLEAD_S3_BUCKET: bucket.name,
-    FAIRLEAD_S3_ENDPOINT: server.endpoint,
-    FAIRLEAD_S3_REGION: server.region,
-    FAIRLEAD_S3_ACCESS_KEY_ID: server.accessKeyId,
-    FAIRLEAD_S3_SECRET_ACCESS_KEY: server.secretAccessKey,
-  }
+  return s3Variables(server, bucket.name)
 }
 
 async function run(): Promise<void> {

@@ -14,7 +14,7 @@ import { startGateway, projectRoot, type TestGateway } from '../test/support/gat
 import type { Seen } from '../test/support/s3-faults.ts'
 import { type S3Proxy, startS3Proxy } from '../test/support/s3-proxy.ts'
 import { rawBucket } from '../test/support/s3-raw.ts'
-import { startS3Server } from '../test/support/s3-server.ts'
+import { s3Variables, startS3Server } from '../test/support/s3-server.ts'
 import { type Wire, wire } from '../test/support/wire.ts'
 
 const kib = 1024
@@ -142,12 +142,8 @@ async function open(downloads: 'redirect' | 'proxy'): Promise<Place> {
     config: config(downloads),
     env: {
       FAIRLEAD_LOG_LEVEL: 'warn',
-      FAIRLEAD_STORAGE: 's3',
-      FAIRLEAD_S3_BUCKET: bucket.name,
-      FAIRLEAD_S3_ENDPOINT: proxy.endpoint,
+      ...s3Variables({ ...server, endpoint: proxy.endpoint }, bucket.name),
       FAIRLEAD_S3_PUBLIC_ENDPOINT: server.endpoint,
-      FAIRLEAD_S3_ACCESS_KEY_ID: server.accessKeyId,
-      FAIRLEAD_S3_SECRET_ACCESS_KEY: server.secretAccessKey,
     },
   })
   return { gateway, connection: wire(gateway.url, gateway.key), proxy }

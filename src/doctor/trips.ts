@@ -16,7 +16,7 @@ export function rawTrip(base: string, key: string): Promise<Check> {
   return trip(check, async () => {
     const at = visitor(base, check)
     const auth = { Authorization: `Bearer ${key}` }
-    const bytes = sample()
+    const bytes = await sample()
     const headers = { ...auth, 'Content-Type': sampleType, 'x-file-name': sampleName }
     const made = await at.call('POST', `${base}/v1/uploads`, [201], { headers, body: bytes })
     const { data } = made.json
@@ -37,7 +37,7 @@ export function presignedTrip(base: string, key: string, config: Config): Promis
     const at = visitor(base, check)
     const auth = { Authorization: `Bearer ${key}` }
     const json = { ...auth, 'Content-Type': 'application/json' }
-    const bytes = sample()
+    const bytes = await sample()
     const made = await at.call('POST', `${base}/api/v1/uploads`, [201], {
       headers: json,
       body: JSON.stringify({

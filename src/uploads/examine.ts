@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
 import { Rejection } from '../errors.ts'
+import { digestsOf } from './digests.ts'
 import type { ObjectStore } from './object-store.ts'
 import { type HookOptions, merge, mergePatches, type Pipeline } from './pipeline.ts'
 import { checkFound, type Policy } from './policy.ts'
@@ -38,17 +38,16 @@ export async function examine(
   const proved = declaredChecksum === null || (await isProved(store, key, declaredChecksum))
   const taps = pipeline.taps(known, options)
   if (proved && !taps) return { patch: found, sha256: declaredSha256(declaredChecksum) }
-  const sums = { sha256: createHash('sha256'), md5: createHash('md5') }
+  const sums = digestsOf(proved ? null : declaredChecksum)
   try {
     const bytes = await store.read(key, undefined, options.signal)
     for await (const chunk of gathers(bytes)) {
-      sums.sha256.update(chunk)
-      if (!proved && declaredChecksum?.algorithm === 'md5') sums.md5.update(chunk)
+      sums.update(chunk)
       await taps?.write([chunk])
     }
-    const sha256 = sums.sha256.digest()
-    if (!proved && declaredChecksum) checkDigest(declaredChecksum, sha256, sums.md5.digest())
-    return { patch: mergePatches(found, await taps?.end()), sha256: sha256.toString('hex') }
+    const { sha256, fault } = sums.end()
+    if (fault !== undefined) throw new Rejection('checksum_mismatch', fault)
+    return { patch: mergePatches(found, await taps?.end()), sha256 }
   } catch (error) {
     taps?.abort()
     throw error
@@ -62,12 +61,6 @@ const declaredSha256 = (checksum: Checksum | null): string | null =>
 async function isProved(store: ObjectStore, key: string, { algorithm, digest }: Checksum): Promise<boolean> {
   const hex = (await store.direct?.arrived(key))?.[algorithm]
   return hex != null && Buffer.from(hex, 'hex').toString('base64') === digest
-}
-
-function checkDigest({ algorithm, digest }: Checksum, sha256: Buffer, md5: Buffer): void {
-  const found = algorithm === 'md5' ? md5 : sha256
-  if (found.toString('base64') !== digest)
-    throw new Rejection('checksum_mismatch', `The bytes do not have the ${algorithm} that was declared.`)
 }
 
 /** Chunks of a good size: stores send them as small as they like. */

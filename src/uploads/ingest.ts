@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { UploadError } from '../errors.ts'
+import { digestsOf } from './digests.ts'
 import type { ObjectStore } from './object-store.ts'
 import { type HookOptions, merge, mergePatches, type Pipeline } from './pipeline.ts'
 import { checkFound, type Policy, sizeLimit } from './policy.ts'
@@ -77,14 +77,14 @@ export async function ingest(deps: IngestDependencies, body: Body, options: Inge
     const found = await pipeline.inspect(upload, headBytes, options)
     const known = merge(upload, found)
     checkFound(policy, known)
-    const sums = checksums(known)
+    const sums = digestsOf(known.declaredChecksum)
     taps = pipeline.taps(known, options)
 
     const { bytes, end } = await source.drain(async (chunks) => {
       const written = writer.write(chunks)
       // Should a tap fail first, the write's own failure must not go unheard.
       written.catch(() => {})
-      for (const sum of sums.all) for (const chunk of chunks) sum.update(chunk)
+      for (const chunk of chunks) sums.update(chunk)
       await taps?.write(chunks)
       await written
     })
@@ -92,11 +92,11 @@ export async function ingest(deps: IngestDependencies, body: Body, options: Inge
     if (bytes === 0 && !options.allowEmpty)
       throw new UploadError('empty_body', 'The body is empty: it must be the file.')
     if (known.declaredSize !== null && bytes !== known.declaredSize) throw sizeMismatch(known.declaredSize, bytes)
-    const sha256 = sums.sha256.digest()
-    checkDigest(known, sha256, sums.md5?.digest())
+    const { sha256, fault } = sums.end()
+    if (fault !== undefined) throw new UploadError('checksum_mismatch', fault)
     const tapped = await taps?.end()
     await writer.finish()
-    return { size: bytes, sha256: sha256.toString('hex'), patch: mergePatches(found, tapped) }
+    return { size: bytes, sha256, patch: mergePatches(found, tapped) }
   } catch (error) {
     source.stop()
     taps?.abort()
@@ -120,20 +120,6 @@ const intakeOptions = (deps: IngestDependencies, { ownChunks }: Body) => ({
   idleTimeoutMs: deps.bodyIdleMs,
   ...(ownChunks === undefined ? {} : { ownChunks }),
 })
-
-function checksums(upload: Upload) {
-  const sha256 = createHash('sha256')
-  const md5 = upload.declaredChecksum?.algorithm === 'md5' ? createHash('md5') : undefined
-  return { sha256, md5, all: md5 ? [sha256, md5] : [sha256] }
-}
-
-function checkDigest(upload: Upload, sha256: Buffer, md5: Buffer | undefined): void {
-  const declared = upload.declaredChecksum
-  if (!declared) return
-  const found = declared.algorithm === 'md5' ? md5 : sha256
-  if (found?.toString('base64') !== declared.digest)
-    throw new UploadError('checksum_mismatch', `The bytes do not have the ${declared.algorithm} that was declared.`)
-}
 
 const sizeMismatch = (declared: number, found: number): UploadError =>
   new UploadError('size_mismatch', `${declared} bytes were declared, and the body has ${found}.`)

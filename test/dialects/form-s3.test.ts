@@ -4,6 +4,7 @@ import { type Client, clientOf, configText, eventually, requestHead, sha256, wir
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { field, file, formBytes, formType } from '../support/multipart.ts'
 import { missingS3, newBucket, sharedS3 } from '../support/s3.ts'
+import { s3Variables } from '../support/s3-server.ts'
 import type { RawBucket } from '../support/s3-raw.ts'
 
 const path = '/v2/default/project/p/upload'
@@ -19,17 +20,12 @@ describe.skipIf(missingS3())('forms whose files go to S3', () => {
   let gateway: TestGateway
   let call: Client
   beforeAll(async () => {
-    const { endpoint, region, accessKeyId, secretAccessKey } = await sharedS3()
-    bucket = await newBucket({ endpoint, region, accessKeyId, secretAccessKey })
+    const server = await sharedS3()
+    bucket = await newBucket(server)
     gateway = await startGateway({
       config: configText('sniffType(), quota()', 's3: { settle: 1 }'),
       env: {
-        FAIRLEAD_STORAGE: 's3',
-        FAIRLEAD_S3_BUCKET: bucket.name,
-        FAIRLEAD_S3_ENDPOINT: endpoint,
-        FAIRLEAD_S3_REGION: region,
-        FAIRLEAD_S3_ACCESS_KEY_ID: accessKeyId,
-        FAIRLEAD_S3_SECRET_ACCESS_KEY: secretAccessKey,
+        ...s3Variables(server, bucket.name),
         FAIRLEAD_S3_FORCE_PATH_STYLE: 'true',
       },
     })

@@ -11,7 +11,7 @@ import { missingS3, newBucket, sharedS3 } from '../support/s3.ts'
 import { type S3Proxy, startS3Proxy } from '../support/s3-proxy.ts'
 import type { RawBucket } from '../support/s3-raw.ts'
 import { type S3Rig, startS3Rig } from '../support/s3-rig.ts'
-import type { S3Connection } from '../support/s3-server.ts'
+import { type S3Connection, s3Variables } from '../support/s3-server.ts'
 
 const origin = 'https://app.example.org'
 const always = 1_000
@@ -150,12 +150,7 @@ describe.skipIf(missingS3())('the doctor of a store in S3', () => {
       bucket = await newBucket(server)
       proxy = await startS3Proxy(server.endpoint)
       variables = {
-        FAIRLEAD_STORAGE: 's3',
-        FAIRLEAD_S3_BUCKET: bucket.name,
-        FAIRLEAD_S3_ENDPOINT: proxy.endpoint,
-        FAIRLEAD_S3_REGION: server.region,
-        FAIRLEAD_S3_ACCESS_KEY_ID: server.accessKeyId,
-        FAIRLEAD_S3_SECRET_ACCESS_KEY: server.secretAccessKey,
+        ...s3Variables({ ...server, endpoint: proxy.endpoint }, bucket.name),
         FAIRLEAD_CORS_ORIGINS: '',
       }
       one = await patient(variables)

@@ -1,7 +1,8 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
-import { type Promised, promised, sha256, shown } from './chaos-promises.ts'
+import { type Promised, promised, shown } from './chaos-promises.ts'
+import { sha256 } from './client.ts'
 import type { Answer, Sending, Wire } from './wire.ts'
 
 const kib = 1024

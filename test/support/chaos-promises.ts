@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import type { Crew } from './chaos-clients.ts'
+import { sha256 } from './client.ts'
 
 /** Promises that are looked at side by side. */
 const looksAtOnce = 8
@@ -76,5 +76,3 @@ export const promised = (id: string, state: Promised['state'], digests: readonly
   busy: false,
   history: [],
 })
-
-export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')

@@ -6,7 +6,7 @@ import { configText } from './client.ts'
 import { startGateway, type TestGateway } from './gateway.ts'
 import { missingS3, newBucket, sharedS3 } from './s3.ts'
 import type { RawBucket } from './s3-raw.ts'
-import type { S3Connection } from './s3-server.ts'
+import { type S3Connection, s3Variables } from './s3-server.ts'
 
 export interface PlaceOptions {
   /** As in `configText`. */
@@ -57,16 +57,8 @@ export function s3Place(settings = `downloads: 'proxy', settle: 1`): S3Place {
     },
     async start({ plugins, more = '', env = {} } = {}) {
       const { server, bucket } = await opened()
-      const s3 = {
-        FAIRLEAD_STORAGE: 's3',
-        FAIRLEAD_S3_BUCKET: bucket.name,
-        FAIRLEAD_S3_ENDPOINT: server.endpoint,
-        FAIRLEAD_S3_REGION: server.region,
-        FAIRLEAD_S3_ACCESS_KEY_ID: server.accessKeyId,
-        FAIRLEAD_S3_SECRET_ACCESS_KEY: server.secretAccessKey,
-      }
       const config = configText(plugins, `s3: { ${settings} }, ${more}`)
-      return startGateway({ config, env: { ...s3, ...env } })
+      return startGateway({ config, env: { ...s3Variables(server, bucket.name), ...env } })
     },
     async stored(gateway) {
       const { bucket } = await opened()

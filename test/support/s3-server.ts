@@ -33,6 +33,16 @@ export interface S3Connection {
   readonly secretAccessKey: string
 }
 
+/** What makes a gateway keep its files in the bucket. */
+export const s3Variables = (server: S3Connection, bucket: string): Readonly<Record<string, string>> => ({
+  FAIRLEAD_STORAGE: 's3',
+  FAIRLEAD_S3_BUCKET: bucket,
+  FAIRLEAD_S3_ENDPOINT: server.endpoint,
+  FAIRLEAD_S3_REGION: server.region,
+  FAIRLEAD_S3_ACCESS_KEY_ID: server.accessKeyId,
+  FAIRLEAD_S3_SECRET_ACCESS_KEY: server.secretAccessKey,
+})
+
 export interface S3ServerOptions {
   /**
    * Where objects are. In memory is quicker, and takes as much of it as there are bytes.
