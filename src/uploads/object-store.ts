@@ -109,6 +109,64 @@ export interface ObjectWriter {
   abort(): Promise<void>
 }
 
+/** A stretch of an object that grows: the store has it, under a name of its own, or its bytes are on record. */
+export interface Piece {
+  /** Where it begins in the object. */
+  readonly start: number
+  /** Bytes, at least one. */
+  readonly size: number
+  /** What the store needs to know of it; `null`: the bytes are on record. */
+  readonly ref: string | null
+}
+
+export interface NewPiece extends Piece {
+  /** `null` when the store has them. At most `largestKeptPiece`. */
+  readonly bytes: Uint8Array | null
+}
+
+/** Bytes that go on record at a time: longer ones would hold up everybody else's records. */
+export const largestKeptPiece = 256 * 1024
+
+/** What is on record of an object that grows. */
+export interface Growth {
+  /** Bytes that count. What the store has beyond them was never acknowledged, and goes when the object is next written. */
+  readonly bytes: number
+  /** What its writers have noted. */
+  readonly note: string | null
+  /** From the first byte to the last that counts, without gaps; none where the store knows by itself. */
+  readonly pieces: readonly Piece[]
+}
+
+export interface GrowOptions {
+  readonly growth: Growth
+  /** Bytes of the whole object; `null`: not known yet. */
+  readonly length: number | null
+  /** Bytes that this writer will get; `null`: not known. */
+  readonly coming: number | null
+  /** Keeps what `clear` and the next writer need to know; nothing more goes to the store before it resolves. */
+  readonly note: (text: string) => Promise<void>
+  /**
+   * Puts on record, in one step, that the first `bytes` bytes count, and the pieces; all that were on record from the start of the first
+   * of them on are replaced. Calls never overlap.
+   */
+  readonly keep: (bytes: number, pieces: readonly NewPiece[]) => Promise<void>
+  /** Reads bytes that are on record, all of which are in pieces without a `ref`. */
+  readonly kept: (range: ByteRange) => Promise<Uint8Array>
+  /** Nothing is kept before `save` or `finish`: it may turn out to be wrong. */
+  readonly hold?: boolean
+}
+
+/**
+ * Goes on with an object that grows over several requests, at the end of what counts. `finish` makes it whole, also when nothing was
+ * written; when it failed, or the process died meanwhile, another writer may finish it. `abort` leaves what counts.
+ */
+export interface GrowingWriter extends ObjectWriter {
+  /** Bytes that count now. */
+  readonly bytes: number
+  /** Resolves when all that was written counts. */
+  save(): Promise<void>
+}
+
 /**
  * Where the bytes are. Keys are ours: two hexadecimal digits, `/`, a letter or digit and up to 79 of `[a-z0-9.-]`; anything else is refused
  * with a TypeError.
@@ -119,6 +177,18 @@ export interface ObjectStore {
   readonly name: string
   /** Starts an object; nothing is done in the store before the first byte or `finish`. */
   write(key: string, options?: WriteOptions): ObjectWriter
+  /** Starts an object that grows, or goes on with it. Of one key there is one writer at a time. */
+  grow(key: string, options: GrowOptions): GrowingWriter
+  /**
+   * Makes one object of others, in their order; those stay. Where it fails, or is repeated, what is under the key goes by `clear`.
+   *
+   * @param sources finished objects; one may come several times
+   */
+  concat(
+    sources: readonly Pick<StoredObject, 'key' | 'size'>[],
+    key: string,
+    options: Pick<WriteOptions, 'note'> & { readonly signal?: AbortSignal },
+  ): Promise<void>
   /**
    * Removes all that an attempt to write under this key has left, finished or not; nothing there counts as removed.
    *
