@@ -77,6 +77,9 @@ const operationsOf = (document: Document): string[] =>
       .map((method) => `${method} ${path.replaceAll(/\{\w+\}/g, '{}')}`),
   )
 
+/** What the document need not tell of. */
+const isAside = (one: string): boolean => one.startsWith('head ') || / \/files(\/|$)/.test(one)
+
 describe('the document', () => {
   it('tells of every route that is served, and of nothing else', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'fairlead-routes-'))
@@ -90,7 +93,6 @@ describe('the document', () => {
       expect(routes.length).toBeGreaterThan(20)
       expect(documented.filter((one) => !routes.includes(one))).toEqual([])
       // The router adds HEAD to every GET; the document says so once, in words. Of tus any method may stand for another.
-      const isAside = (one: string) => one.startsWith('head ') || / \/files(\/|$)/.test(one)
       expect(routes.filter((one) => !documented.includes(one) && !isAside(one))).toEqual([])
     } finally {
       await served.stop()
