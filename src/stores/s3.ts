@@ -8,7 +8,7 @@ import {
   ListObjectsV2Command,
 } from '@aws-sdk/client-s3'
 import { notFound, storageUnavailable } from '../errors.ts'
-import { type ByteRange, checkRange, keyPattern, type ObjectStore } from '../uploads/object-store.ts'
+import { type ByteRange, checkRange, type Growth, keyPattern, type ObjectStore } from '../uploads/object-store.ts'
 import { s3Diagnosis } from './s3/diagnose.ts'
 import { directAccess } from './s3/direct.ts'
 import { type PartMemory, partMemory } from './s3/memory.ts'
@@ -20,6 +20,8 @@ import { s3Writer } from './s3/writer.ts'
 
 /** Milliseconds without a byte from the store, while we wait for one, after which a download is given up. */
 const readIdleMs = 30_000
+
+const nothing: Growth = { bytes: 0, note: null, pieces: [] }
 
 /** Milliseconds in which the bucket must answer when it is only asked whether it does: probes wait no longer. */
 const checkMs = 3_000
@@ -101,6 +103,16 @@ export function s3Store(options: S3StoreOptions): S3Store {
     await request('The object could not be removed.', (abortSignal) => client.send(command, { abortSignal }))
   }
 
+  /** @param begun bytes of the first part that the object has already */
+  const writing = (key: string, length: number | null, begun?: number) => ({
+    client,
+    bucket,
+    key: place(key),
+    memory,
+    partSize: partSizes(length, options.largestObject, profile.equalParts, begun),
+    equalParts: profile.equalParts,
+  })
+
   const direct = directAccess({
     client,
     signer,
@@ -128,16 +140,12 @@ export function s3Store(options: S3StoreOptions): S3Store {
       pathStyle: address.forcePathStyle,
     }),
     write(key, { length = null, note = async () => {} } = {}) {
-      return s3Writer({
-        client,
-        bucket,
-        key: place(key),
-        memory,
-        length,
-        partSize: partSizes(length, options.largestObject, profile.equalParts),
-        equalParts: profile.equalParts,
-        note,
-      })
+      const coming = length
+      return s3Writer({ ...writing(key, length), length, coming, note, growth: nothing })
+    },
+    grow(key, { growth, length, coming, note, ...keeping }) {
+      const begun = growth.pieces.find(({ ref }) => ref !== null)
+      return s3Writer({ ...writing(key, length, begun?.size), length, coming, note, growth, keeping })
     },
     async clear(key, note) {
       if (note === null) await abortAll(client, at(key))
