@@ -10,7 +10,8 @@ import {
 import { notFound, storageUnavailable } from '../errors.ts'
 import { type ByteRange, checkRange, type Growth, keyPattern, type ObjectStore } from '../uploads/object-store.ts'
 import { s3Diagnosis } from './s3/diagnose.ts'
-import { directAccess } from './s3/direct.ts'
+import { s3Concat } from './s3/concat.ts'
+import { copyPart, directAccess } from './s3/direct.ts'
 import { type PartMemory, partMemory } from './s3/memory.ts'
 import { abortAll, abortUpload, openUploads } from './s3/multipart.ts'
 import { partSizes } from './s3/part-sizes.ts'
@@ -98,6 +99,11 @@ export function s3Store(options: S3StoreOptions): S3Store {
     return answer?.Body
   }
 
+  async function read(key: string, range?: ByteRange, signal?: AbortSignal): Promise<Readable> {
+    const body = await get(key, range, signal)
+    return body instanceof Readable ? guarded(body, signal) : Readable.from([])
+  }
+
   async function remove(key: string): Promise<void> {
     const command = new DeleteObjectCommand(at(key))
     await request('The object could not be removed.', (abortSignal) => client.send(command, { abortSignal }))
@@ -147,15 +153,31 @@ export function s3Store(options: S3StoreOptions): S3Store {
       const begun = growth.pieces.find(({ ref }) => ref !== null)
       return s3Writer({ ...writing(key, length, begun?.size), length, coming, note, growth, keeping })
     },
+    async concat(sources, key, { note = async () => {}, signal }) {
+      const total = sources.reduce((sum, { size }) => sum + size, 0)
+      const partSize = partSizes(total, options.largestObject, true)
+      await s3Concat({
+        client,
+        bucket,
+        key: place(key),
+        memory,
+        note,
+        signal,
+        sources: sources.map((source) => ({ ...source, key: place(source.key) })),
+        limits: {
+          largestCopy: Math.min(copyPart, options.largestCopy ?? copyPart),
+          largestGathered: memory.total,
+          equalPart: profile.equalParts ? partSize(1) : null,
+        },
+        read: (source, range, abort) => read(sources[source]?.key ?? '', range, abort),
+      })
+    },
     async clear(key, note) {
       if (note === null) await abortAll(client, at(key))
       else await abortUpload(client, at(key), note)
       await remove(key)
     },
-    async read(key, range, signal) {
-      const body = await get(key, range, signal)
-      return body instanceof Readable ? guarded(body, signal) : Readable.from([])
-    },
+    read,
     async bytes(key, range, signal) {
       const body = await get(key, range, signal)
       if (!(body instanceof Readable)) return new Uint8Array(0)

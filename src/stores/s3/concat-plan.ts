@@ -35,51 +35,75 @@ export const isCopy = ({ size, stretches }: PlannedPart): boolean => stretches.l
 export function planConcat(sizes: readonly number[], limits: ConcatLimits): readonly PlannedPart[] | undefined {
   const { largestCopy, largestGathered, equalPart } = limits
   if (equalPart !== null) {
-    const parts = cutAll(sizes, () => equalPart)
+    const parts = equalParts(sizes, equalPart)
     return parts.length <= mostParts ? parts : undefined
   }
   // Larger parts are fewer; and more of them have to be read.
   for (let least = leastPart; 2 * least <= Math.min(largestCopy, largestGathered); least *= 2) {
-    const parts = cutAll(sizes, (have, left) => nextCut(have, left, least, largestCopy))
+    const parts = partsOf(sizes, least, largestCopy)
     if (parts.length <= mostParts) return parts
   }
   return undefined
 }
 
-/**
- * Bytes that a part may have, of which there are some, when it goes on in an object of which so many bytes are left. Parts are gathered to
- * less than twice the least.
- */
-function nextCut(have: number, left: number, least: number, largestCopy: number): number {
-  if (have > 0) {
-    if (have >= least) return have
-    // What is left of the object is enough for a copy, or comes along.
-    return left - (least - have) >= least ? least : have + left
+/** Parts of at least so many bytes; those that are gathered have less than twice as many. */
+function partsOf(sizes: readonly number[], least: number, largestCopy: number): PlannedPart[] {
+  const { parts, add, end } = collector()
+  let gathered = 0
+  for (const [source, size] of sizes.entries()) {
+    let start = 0
+    if (gathered > 0) {
+      const missing = least - gathered
+      // What is left then is enough for a copy, or comes along.
+      start = size - missing >= least ? missing : size
+      add({ source, start: 0, end: start })
+      gathered += start
+      if (gathered < least) continue
+      end()
+    }
+    for (let left = size - start; left >= least; left = size - start) {
+      // Too little before a seam would have to be gathered.
+      const most = left - largestCopy >= least ? largestCopy : left - least
+      const taken = left <= largestCopy ? left : most
+      add({ source, start, end: start + taken })
+      end()
+      start += taken
+    }
+    add({ source, start, end: size })
+    gathered = size - start
   }
-  if (left < least || left <= largestCopy) return left
-  // Too little before a seam would have to be gathered.
-  return left - largestCopy >= least ? largestCopy : left - least
+  end()
+  return parts
 }
 
-function cutAll(sizes: readonly number[], cut: (have: number, left: number) => number): PlannedPart[] {
-  const parts: PlannedPart[] = []
-  let stretches: Stretch[] = []
-  let have = 0
-  const end = (): void => {
-    if (have > 0) parts.push({ size: have, stretches })
-    stretches = []
-    have = 0
-  }
+function equalParts(sizes: readonly number[], part: number): PlannedPart[] {
+  const { parts, add, end } = collector()
+  let missing = part
   for (const [source, size] of sizes.entries())
     for (let start = 0; start < size;) {
-      const taken = Math.min(size - start, cut(have, size - start) - have)
-      if (taken > 0) {
-        stretches.push({ source, start, end: start + taken })
-        have += taken
-        start += taken
-      }
-      if (have >= cut(have, size - start)) end()
+      const taken = Math.min(size - start, missing)
+      add({ source, start, end: start + taken })
+      start += taken
+      missing -= taken
+      if (missing > 0) continue
+      end()
+      missing = part
     }
   end()
   return parts
+}
+
+/** Puts stretches together; what is empty counts for nothing. */
+function collector() {
+  const parts: PlannedPart[] = []
+  let stretches: Stretch[] = []
+  const add = (stretch: Stretch): void => {
+    if (stretch.end > stretch.start) stretches.push(stretch)
+  }
+  const end = (): void => {
+    const size = stretches.reduce((sum, one) => sum + one.end - one.start, 0)
+    if (size > 0) parts.push({ size, stretches })
+    stretches = []
+  }
+  return { parts, add, end }
 }

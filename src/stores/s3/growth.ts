@@ -1,5 +1,11 @@
 import { UploadError } from '../../errors.ts'
-import type { Growth, GrowOptions, NewPiece, Piece } from '../../uploads/object-store.ts'
+import {
+  type Growth,
+  type GrowOptions,
+  largestKeptPiece,
+  type NewPiece,
+  type Piece,
+} from '../../uploads/object-store.ts'
 import type { SentPart } from './multipart.ts'
 
 /** Bytes up to which pieces are put together: bytes that come one by one would be as many pieces. */
@@ -30,6 +36,8 @@ export interface GrowthRecord {
   sent(part: StoredPart): Promise<void>
   /** Puts on record what is sent, and these bytes behind it. */
   save(start: number, chunks: readonly Uint8Array[]): Promise<void>
+  /** Bytes that are on record. */
+  read(start: number, end: number): AsyncIterable<Uint8Array>
 }
 
 export function growthRecord(growth: Growth, keeping: Keeping | undefined, signal: AbortSignal): GrowthRecord {
@@ -113,8 +121,16 @@ export function growthRecord(growth: Growth, keeping: Keeping | undefined, signa
         if (keeping?.hold) await keep([...takeSent(), ...fresh])
         else for (const piece of fresh) await keep([piece])
         const from = fresh[0]?.start ?? start
-        tail = [...tail.filter((piece) => piece.start < from), ...fresh.map(({ start: at, size, ref }) => ({ start: at, size, ref }))]
+        tail = [
+          ...tail.filter((piece) => piece.start < from),
+          ...fresh.map(({ start: at, size, ref }) => ({ start: at, size, ref })),
+        ]
       }),
+    async *read(start, end) {
+      if (!keeping) return
+      for (let at = start; at < end; at += largestKeptPiece)
+        yield await keeping.kept({ start: at, end: Math.min(at + largestKeptPiece, end) })
+    },
   }
 }
 

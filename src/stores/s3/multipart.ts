@@ -100,7 +100,10 @@ export async function completeMultipart(
     await complete(parts)
   } catch (error) {
     if (!(error instanceof UploadError) || !answered(error.cause, 'InvalidPart')) throw error
-    const strays = await emptyStrays(client, { ...target, UploadId }, parts.at(-1)?.PartNumber ?? 0, { message, signal })
+    const strays = await emptyStrays(client, { ...target, UploadId }, parts.at(-1)?.PartNumber ?? 0, {
+      message,
+      signal,
+    })
     if (strays.length === 0) throw error
     await complete([...parts, ...strays])
   }

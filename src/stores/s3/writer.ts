@@ -1,6 +1,6 @@
 import { PutObjectCommand, type S3Client, UploadPartCommand } from '@aws-sdk/client-s3'
 import { UploadError } from '../../errors.ts'
-import { type Growth, type GrowingWriter, largestKeptPiece } from '../../uploads/object-store.ts'
+import type { Growth, GrowingWriter } from '../../uploads/object-store.ts'
 import { sendBody } from './bodies.ts'
 import { growthRecord, type Keeping } from './growth.ts'
 import { type Lease, type PartMemory, slabBytes } from './memory.ts'
@@ -164,9 +164,7 @@ export function s3Writer(options: WriterOptions): GrowingWriter {
   }
 
   async function* contentOf(part: Part): AsyncGenerator<Uint8Array> {
-    const tailEnd = part.start + part.tailBytes
-    for (let at = part.start; keeping && at < tailEnd; at += largestKeptPiece)
-      yield await keeping.kept({ start: at, end: Math.min(at + largestKeptPiece, tailEnd) })
+    yield* record.read(part.start, part.start + part.tailBytes)
     if (part.lease) yield* part.lease.slabs()
   }
 
