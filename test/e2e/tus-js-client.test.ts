@@ -60,6 +60,12 @@ const ways: readonly Way[] = [
     options: { ...deferred, uploadDataDuringCreation: true },
     source: streamed,
   },
+  {
+    how: 'from an empty stream, with the creation',
+    options: { ...deferred, uploadDataDuringCreation: true },
+    source: streamed,
+    size: 0,
+  },
   { how: 'that is empty', options: {}, size: 0 },
   { how: 'that is empty, with the creation', options: { uploadDataDuringCreation: true }, size: 0 },
   { how: 'of one byte', options: {}, size: 1 },

@@ -40,6 +40,16 @@ export function crashSuite({ place, main, verdicts }: Bench): void {
           return id
         }),
       )
+      const contents = [5 * mib, 3 * mib].map((size) => randomBytes(size))
+      const parts = await Promise.all(
+        contents.map((bytes) => tus.made(bytes.length, { 'Upload-Concat': 'partial' }, bytes)),
+      )
+      const joining = verdicts().fresh()
+      const list = `final;${parts.map(pathOf).join(' ')}`
+      const joins = { 'Upload-Concat': list, 'Upload-Metadata': metadataOf({ verdict: joining }) }
+      void tus.post(joins).catch(() => {}) // nobody answers it
+      await eventually(() => expect(verdicts().runs(joining)).toBe(1))
+
       // HEAD has said that these bytes are there, so they are.
       const offsetOpen = await tus.offset(open)
       await gateway().stop('SIGKILL')
@@ -71,27 +81,12 @@ export function crashSuite({ place, main, verdicts }: Bench): void {
       await eventually(async () => expect(await tus.offset(waits ?? '')).toBe(5))
       await eventually(async () => expect((await tus.head(falls ?? '')).status).toBe(410))
       await eventually(() => expect(verdicts().finished(accepted)).toBe(1))
-      await eventually(async () => expect(await strays(place, gateway())).toEqual([]))
-    })
 
-    it('finishes a concatenation that was under way', async () => {
-      const contents = [5 * mib, 3 * mib].map((size) => randomBytes(size))
-      const parts = await Promise.all(
-        contents.map((bytes) => tus.made(bytes.length, { 'Upload-Concat': 'partial' }, bytes)),
-      )
-      const verdict = verdicts().fresh()
-      const headers = {
-        'Upload-Concat': `final;${parts.map(pathOf).join(' ')}`,
-        'Upload-Metadata': metadataOf({ verdict }),
-      }
-      void tus.post(headers).catch(() => {}) // nobody answers it
-      await eventually(() => expect(verdicts().runs(verdict)).toBe(1))
-      await gateway().stop('SIGKILL')
-      await gateway().start()
-      verdicts().decide(verdict, 'accept')
-      const id = idOf(await tus.post(headers))
-      expect(sha256(await tus.download(id))).toBe(sha256(Buffer.concat(contents)))
-      await eventually(() => expect(verdicts().finished(verdict)).toBe(1))
+      verdicts().decide(joining, 'accept')
+      const whole = idOf(await tus.post(joins))
+      expect(sha256(await tus.download(whole))).toBe(sha256(Buffer.concat(contents)))
+      await eventually(() => expect(verdicts().finished(joining)).toBe(1))
+      await eventually(async () => expect(await strays(place, gateway())).toEqual([]))
     })
 
     it('loses nothing when it is asked to stop', async () => {

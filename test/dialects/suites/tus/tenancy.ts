@@ -132,7 +132,8 @@ export function tenancySuite({ main }: Bench): void {
       expect(statuses(theirs)).toEqual([404, 404, 404, 404])
       expect(theirs.map(({ bytes }) => bytes.toString())).toEqual(never.map(({ bytes }) => bytes.toString()))
       expect(theirs.map(headerNames)).toEqual(never.map(headerNames))
-      expect(await tus.view(id)).toEqual(before)
+      const { status, received_bytes } = before
+      expect(await tus.view(id)).toMatchObject({ status, received_bytes })
     })
 
     it('is not told by the order of the checks', async () => {
