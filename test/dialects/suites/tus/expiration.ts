@@ -9,6 +9,11 @@ const expiryMs = expirySeconds * second
 /** Milliseconds within which the sweep has come round. */
 const sweptMs = 4 * expiryMs
 
+interface Trickled {
+  readonly id: string
+  readonly status: number
+}
+
 /** Milliseconds since 1970, once the header is a date as HTTP writes it. */
 function expires(answer: Answer): number {
   const text = answer.headers.get('upload-expires') ?? 'no Upload-Expires'
@@ -23,6 +28,29 @@ export function expirationSuite({ place, main, brief }: Bench): void {
   const gone = async (id: string): Promise<void> => {
     expect([404, 410]).toContain((await tus.head(id)).status)
     expect([404, 410]).toContain((await tus.patch(id, 5, 'world')).status)
+  }
+
+  /** Goes on all the time, so slowly that it takes longer than any upload may rest. */
+  async function trickle(): Promise<Trickled> {
+    const id = await tus.made(12)
+    const wire = await tus.open('PATCH', id, patchHeaders(0, 12))
+    for (let sent = 0; sent < 12; sent++) {
+      await wire.send('x')
+      await pause((1.6 * expiryMs) / 12)
+    }
+    const { status } = await wire.answer()
+    wire.cut()
+    return { id, status }
+  }
+  /** What PATCH tells, one after another. */
+  async function touch(): Promise<number[]> {
+    const id = await tus.made(10)
+    const told: number[] = []
+    for (let at = 0; at < 3; at++) {
+      told.push(expires(await tus.patch(id, at, 'x')))
+      await pause(1.1 * second)
+    }
+    return told
   }
 
   describe('expiration', () => {
@@ -57,31 +85,8 @@ export function expirationSuite({ place, main, brief }: Bench): void {
 
     describe('when it has come', () => {
       let left: { begun: string; untouched: string; deferred: string; part: string; finished: string; whole: string }
-      let trickled: { id: string; status: number }
+      let trickled: Trickled
       let moved: readonly number[]
-
-      /** Goes on all the time, so slowly that it takes longer than any upload may rest. */
-      async function trickle(): Promise<typeof trickled> {
-        const id = await tus.made(12)
-        const wire = await tus.open('PATCH', id, patchHeaders(0, 12))
-        for (let sent = 0; sent < 12; sent++) {
-          await wire.send('x')
-          await pause((1.6 * expiryMs) / 12)
-        }
-        const { status } = await wire.answer()
-        wire.cut()
-        return { id, status }
-      }
-      /** What PATCH tells, one after another. */
-      async function touch(): Promise<number[]> {
-        const id = await tus.made(10)
-        const told: number[] = []
-        for (let at = 0; at < 3; at++) {
-          told.push(expires(await tus.patch(id, at, 'x')))
-          await pause(1.1 * second)
-        }
-        return told
-      }
 
       beforeAll(async () => {
         const part = { 'Upload-Concat': 'partial' }
