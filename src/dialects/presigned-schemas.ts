@@ -6,7 +6,7 @@ import type { Checksum } from '../uploads/upload.ts'
 import { isContentType } from './dialect.ts'
 
 /** Bytes of `metadata` as JSON. */
-const maxMetadataBytes = 4_096
+export const maxMetadataBytes = 4_096
 const maxContextLength = 255 // characters
 const maxMimeLength = 255 // characters
 const defaultPage = 50
@@ -58,7 +58,7 @@ const togetherFault = {
   when: ({ value }: { value: unknown }) => typeof value === 'object' && value !== null,
 }
 
-export const metadata = z
+const metadata = z
   .record(z.string(), z.string())
   .refine(
     (value) => Buffer.byteLength(JSON.stringify(value)) <= maxMetadataBytes,
