@@ -21,6 +21,12 @@ const idPattern = /^[A-Za-z0-9_-]{1,64}$/
 const projectId = z.string().regex(idPattern, 'A project id has 1 to 64 of A-Z, a-z, 0-9, _ and -.')
 export const projectParameter = z.object({ project_id: projectId })
 
+/** .NET writes the members of its objects with capitals, unless it is told otherwise. */
+const withoutCapitals = (entry: unknown): unknown =>
+  typeof entry === 'object' && entry !== null
+    ? Object.fromEntries(Object.entries(entry).map(([name, value]) => [name.toLowerCase(), value]))
+    : entry
+
 /** The fields of a form, in any order, before or after the files; `meta` as it was parsed. */
 export const fieldsSchema = z.object({
   name: z
@@ -31,7 +37,7 @@ export const fieldsSchema = z.object({
     .optional(),
   projectId: projectId.optional(),
   meta: z
-    .array(z.object({ name: z.string(), value: z.string() }))
+    .array(z.preprocess(withoutCapitals, z.object({ name: z.string(), value: z.string() })))
     .max(maxMetaEntries)
     .optional(),
 })
