@@ -6,11 +6,12 @@ import {
   idempotencyParameter,
   idempotencyRefusals,
   jsonAnswer,
+  jsonBody,
   jsonBodyRefusals,
   type Operation,
 } from '../http/api.ts'
 import type { Guide } from '../http/documentation.ts'
-import { blobSchema, directSchema } from './direct-schemas.ts'
+import { blobSchema, directExample, directSchema, pendingExample, readyExample } from './direct-schemas.ts'
 
 const tag = 'Direct'
 const notAcceptable = ['not_acceptable'] as const
@@ -26,8 +27,13 @@ export const directApi = (facts: ApiFacts): readonly Operation[] => [
     description: `As Active Storage's browser client asks for it. \`direct_upload.url\` takes the bytes for ${facts.presignTtl} seconds, by a PUT with exactly the headers that are given; other bytes than the checksum's are refused. There is no confirm: the file is looked at when it has come. Where the installation looks for files that it has already, one of the same SHA-256 and size comes back with \`direct_upload: null\`. Unknown fields are ignored. Scope: \`uploads:write\`.`,
     security: anyKey,
     params: { header: z.object({ 'Idempotency-Key': idempotencyParameter }) },
-    body: { required: true, content: { 'application/json': { schema: directSchema } } },
-    answers: { 200: jsonAnswer('Created: PUT the bytes. Or found: there is nothing to do.', blobSchema) },
+    body: jsonBody(directSchema, { blob: directExample }),
+    answers: {
+      200: jsonAnswer('Created: PUT the bytes. Or found: there is nothing to do.', blobSchema, {
+        created: pendingExample,
+        found: readyExample,
+      }),
+    },
     refusals: [...jsonBodyRefusals, ...fileRefusals, ...idempotencyRefusals, 'scope_missing', ...notAcceptable],
   },
   {
@@ -40,7 +46,7 @@ export const directApi = (facts: ApiFacts): readonly Operation[] => [
       'Bytes that have come are looked at first: `metadata` tells that they were. Without bytes, and while plugins take longer than the installation lets a request wait, `metadata` is empty. An upload whose bytes were refused answers with the reason, one that was never finished with 410. A signed id that was changed is a 404. Scope: `uploads:read`.',
     security: anyKey,
     params: { path: z.object({ signed_id: z.string().meta({ description: '`signed_id` of the creation.' }) }) },
-    answers: { 200: jsonAnswer('The record.', blobSchema) },
+    answers: { 200: jsonAnswer('The record.', blobSchema, { ready: readyExample }) },
     refusals: [
       ...fileRefusals,
       'scope_missing',

@@ -25,6 +25,7 @@ function build(operations: readonly Operation[]): Document {
     },
     tags: [
       { name: 'Presigned', description: 'Create, PUT, confirm. Whoever sends the bytes needs no key.' },
+      { name: 'Direct', description: 'Create and PUT, as Active Storage does. Nobody confirms.' },
       { name: 'Form', description: 'multipart/form-data: one form, one or more files.' },
       { name: 'Raw', description: 'One request, one asset; and the projects that hold assets.' },
       { name: 'Downloads', description: 'The bytes, whichever way they came.' },
