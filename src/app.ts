@@ -135,6 +135,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     categories: Object.keys(config.categories),
     storeName: store.name,
     filesPerBatch: config.limits.filesPerBatch,
+    multipartThreshold: config.presign.multipartThreshold,
     bodyIdleMs: config.server.bodyIdleTimeout * secondMs,
     inlinePdf: config.download.inlinePdf,
   }

@@ -12,6 +12,7 @@ import {
 } from '../http/api.ts'
 import type { Guide } from '../http/documentation.ts'
 import { blobSchema, directExample, directSchema, pendingExample, readyExample } from './direct-schemas.ts'
+import { tusOfferExample } from './tus-offer.ts'
 
 const tag = 'Direct'
 const notAcceptable = ['not_acceptable'] as const
@@ -31,6 +32,7 @@ export const directApi = (facts: ApiFacts): readonly Operation[] => [
     answers: {
       200: jsonAnswer('Created: PUT the bytes. Or found: there is nothing to do.', blobSchema, {
         created: pendingExample,
+        large: { ...pendingExample, tus: tusOfferExample },
         found: readyExample,
       }),
     },

@@ -3,6 +3,7 @@ import { timestamp, wholeBytes } from '../http/api.ts'
 import { sample } from '../http/api-examples.ts'
 import type { Checksum } from '../uploads/upload.ts'
 import { contentType, filename } from './presigned-schemas.ts'
+import { tusOfferSchema } from './tus-offer.ts'
 
 /** Algorithms by the bytes of their digests. */
 const algorithms = new Map<number, Checksum['algorithm']>([
@@ -70,6 +71,7 @@ export const blobSchema = z
       })
       .nullable()
       .meta({ description: '`null`: there is nothing to bring, or the record was only read.' }),
+    tus: tusOfferSchema.optional(),
   })
   .meta({ id: 'Blob', description: 'One file, as Active Storage describes it.' })
 

@@ -34,6 +34,7 @@ import {
   whoamiExample,
   whoamiSchema,
 } from './presigned-schemas.ts'
+import { tusOfferExample } from './tus-offer.ts'
 
 const tag = 'Presigned'
 const one = { path: z.object({ upload_id: uploadIdParameter }) }
@@ -49,13 +50,14 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
     id: 'createUpload',
     tag,
     summary: 'Create an upload',
-    description: `Answers with the URL that takes the bytes, good for ${facts.presignTtl} seconds. A file has at most ${facts.maxFileSize} bytes; a category may allow less. A declared size that does not fit into what the workspace's quota leaves is refused here already. Unknown fields are ignored. Scope: \`uploads:write\`.`,
+    description: `Answers with the URL that takes the bytes, good for ${facts.presignTtl} seconds. A file has at most ${facts.maxFileSize} bytes; a category may allow less. A declared size that does not fit into what the workspace's quota leaves is refused here already. In S3 one PUT brings at most \`largest_put\` bytes, of which a 413 tells together with \`tus_endpoint\`, where larger files can come. Unknown fields are ignored. Scope: \`uploads:write\`.`,
     security: anyKey,
     params: { header: z.object({ 'Idempotency-Key': idempotencyParameter }) },
     body: jsonBody(createSchema(facts.categories), { upload: createExample(facts.categories) }),
     answers: {
       201: jsonAnswer('Created: PUT the bytes, then confirm.', answer(createdSchema), {
         created: answerExample(createdExample),
+        large: answerExample({ ...createdExample, tus: tusOfferExample }),
       }),
     },
     refusals: [...jsonBodyRefusals, ...fileRefusals, ...idempotencyRefusals, 'scope_missing', ...notAcceptable],

@@ -5,6 +5,7 @@ import { isMimeType } from '../uploads/names.ts'
 import { maxFilenameLength, nameFault } from '../uploads/policy.ts'
 import type { Checksum } from '../uploads/upload.ts'
 import { isContentType } from './dialect.ts'
+import { tusOfferSchema } from './tus-offer.ts'
 
 /** Bytes of `metadata` as JSON. */
 const maxMetadataBytes = 4_096
@@ -187,6 +188,7 @@ export const createdSchema = z.strictObject({
   upload_headers: z
     .record(z.string(), z.string())
     .meta({ description: 'The PUT must carry these, exactly. May be empty.' }),
+  tus: tusOfferSchema.optional(),
 })
 
 export const createdExample: z.infer<typeof createdSchema> = {

@@ -111,6 +111,6 @@ describe('the document', () => {
     expect(Object.keys(body.content)).toEqual(['application/json', 'multipart/form-data'])
     expect(Object.values(body.content).map(({ examples }) => Object.keys(examples))).toEqual([['upload'], ['form']])
     const created = responses['201']?.content?.['application/json']?.examples ?? {}
-    expect(Object.keys(created)).toEqual(['created', 'form'])
+    expect(Object.keys(created)).toEqual(['created', 'large', 'form'])
   })
 })
