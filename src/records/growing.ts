@@ -14,7 +14,7 @@ const mergedBytes = 16 * 1024
 /** Uploads whose objects grow over several requests. */
 export function growingOperations(
   db: Kysely<Schema>,
-  { texts: base, count, addJobs, load, write }: ReturnType<typeof uploadOperations>['core'],
+  { texts: base, count, addJobs, replaceVerdicts, load, write }: ReturnType<typeof uploadOperations>['core'],
   now: () => number,
 ) {
   const texts = growingQueries(db)
@@ -43,7 +43,7 @@ export function growingOperations(
       const [newest] = pieces
       if (newest) yield* rows(texts.replacePieces, { key, start: newest.start })
       for (const piece of pieces) yield* addPiece(key, piece)
-      yield* addJobs(jobs)
+      yield* replaceVerdicts(row, jobs)
       return yield* write(row, { state: 'receiving', received: bytes, reserved: held, expires_at: expiresAt })
     },
 

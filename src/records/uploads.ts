@@ -46,6 +46,12 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
     for (const job of jobs) yield* rows(texts.insertJob, jobColumns(job, now()))
   }
 
+  /** There is at most one job that looks after an upload's verdict. */
+  function* replaceVerdicts(row: Row, jobs: readonly NewJob[]): Operation<void> {
+    if (row.resumable !== null && jobs.length > 0) yield* rows(texts.deleteVerdicts, { id: row.id })
+    yield* addJobs(jobs)
+  }
+
   function* load(id: string, from?: readonly UploadState[]): Operation<Row> {
     const row = yield* first(texts.get, { id: idBytes(id) })
     if (!row) throw notFound()
@@ -72,7 +78,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
 
   return {
     /** For operations on uploads in other files. */
-    core: { texts, count, addJobs, load, write, abandon },
+    core: { texts, count, addJobs, replaceVerdicts, load, write },
     holdProject,
 
     *create(record: NewRecord): Operation<Upload> {
@@ -130,7 +136,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       // Without the quota plugin nothing is held, and nothing may be asked of the quota here either.
       const held = row.reserved === 0 ? 0 : bytes.size
       yield* count(row, 'reservation', 0, held - row.reserved, true)
-      yield* addJobs(bytes.jobs)
+      yield* replaceVerdicts(row, bytes.jobs)
       return yield* write(row, {
         state: bytes.to,
         reserved: held,
