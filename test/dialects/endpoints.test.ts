@@ -32,6 +32,14 @@ const promised: Readonly<Record<string, readonly string[]>> = {
     'POST /v1/projects/{project}/assets',
     'DELETE /v1/projects/{project}/assets/{id}',
   ],
+  tus: [
+    'OPTIONS /files',
+    'POST /files',
+    'HEAD /files/{id}',
+    'PATCH /files/{id}',
+    'DELETE /files/{id}',
+    'GET /files/{id}',
+  ],
   downloads: ['GET /api/v1/uploads/{id}/download'],
   operators: ['GET /healthz', 'GET /readyz', 'GET /metrics'],
   documentation: ['GET /openapi.json', 'GET /docs', 'GET /llms.txt'],
@@ -68,9 +76,11 @@ const documented = (): string[] =>
     Object.keys(item).map((method) => unnamed(`${method.toUpperCase()} ${path}`)),
   )
 
-/** Method and path of all that a guide tells to call: `` `GET <url>` ``, `curl -X DELETE <url>` or a link. */
+/** Method and path of all that a guide tells to call: `` `GET <url>` ``, `curl -X DELETE <url>` or a link; not of what was handed out. */
 function called(text: string): string[] {
-  const calls = text.matchAll(/`(GET|POST|PUT|DELETE) (http[^`\s]+)|curl (?:-X (\w+) )?(http\S+)|\]\((http[^)]+)\)/g)
+  const calls = text.matchAll(
+    /`(OPTIONS|HEAD|GET|POST|PUT|PATCH|DELETE) (http[^`\s]+)|curl (?:-i )?(?:-X (\w+) )?(http\S+)|\]\((http[^)]+)\)/g,
+  )
   return [...calls].map(([, told, url, typed = 'POST', line, link]) => {
     const method = told ?? (link === undefined ? typed : 'GET')
     return unnamed(`${method} ${new URL(url ?? line ?? link ?? '').pathname}`)

@@ -77,6 +77,9 @@ const operationsOf = (document: Document): string[] =>
       .map((method) => `${method} ${path.replaceAll(/\{\w+\}/g, '{}')}`),
   )
 
+/** The router adds HEAD to every GET, and to tus a header may say which method is meant: the document tells both in words. */
+const toldInWords = (route: string): boolean => route.startsWith('head ') || / \/files(\/\{\})?$/.test(route)
+
 describe('the document', () => {
   it('tells of every route that is served, and of nothing else', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'fairlead-routes-'))
@@ -89,8 +92,7 @@ describe('the document', () => {
       const documented = operationsOf(await documentOf(served.url))
       expect(routes.length).toBeGreaterThan(20)
       expect(documented.filter((one) => !routes.includes(one))).toEqual([])
-      // The router adds HEAD to every GET; the document says so once, in words.
-      expect(routes.filter((one) => !documented.includes(one) && !one.startsWith('head '))).toEqual([])
+      expect(routes.filter((one) => !documented.includes(one) && !toldInWords(one))).toEqual([])
     } finally {
       await served.stop()
       await rm(folder, { recursive: true, force: true })
@@ -136,7 +138,7 @@ describe('the document', () => {
       .flatMap((item) => Object.values(item))
       .filter(({ security = [] }) => security.length === 0)
     expect(open.map(({ operationId }) => operationId).toSorted()).toEqual(
-      ['docs', 'docsFile', 'health', 'llms', 'openapi', 'putUploadBytes', 'readiness'].toSorted(),
+      ['discoverTus', 'docs', 'docsFile', 'health', 'llms', 'openapi', 'putUploadBytes', 'readiness'].toSorted(),
     )
   })
 
@@ -396,6 +398,47 @@ describe('every answer is as the document says', () => {
     await forbidden('GET', look)
   })
 
+  it('tus uploads', async () => {
+    const version = { 'Tus-Resumable': '1.0.0' }
+    const make = (headers: Record<string, string> = {}) => ({
+      headers: { ...version, 'Upload-Length': '5', ...headers },
+    })
+    const chunk = (body: string, headers: Record<string, string> = {}) => {
+      const of = { 'Upload-Offset': '0', 'Content-Type': 'application/offset+octet-stream' }
+      return { headers: { ...version, ...of, ...headers }, body }
+    }
+    await expectStatus(204, 'OPTIONS', '/files', { key: null })
+    const made = await expectStatus(201, 'POST', '/files', make({ 'Upload-Metadata': 'filename YS50eHQ=' }))
+    const path = new URL(made.headers.get('location') ?? '').pathname
+    await forbidden('POST', '/files', make())
+    await expectStatus(400, 'POST', '/files', make({ 'Upload-Metadata': 'filename a.txt' }))
+    await expectStatus(403, 'POST', '/files', { ...make(), key: keys.reads })
+    await expectStatus(412, 'POST', '/files', make({ 'Tus-Resumable': '0.2.0' }))
+    await expectStatus(413, 'POST', '/files', make({ 'Upload-Length': '100001' }))
+    await expectStatus(413, 'POST', '/files', { ...make({ 'Upload-Length': '101' }), key: keys.small })
+
+    await expectStatus(200, 'HEAD', path, { headers: version })
+    await expectStatus(404, 'HEAD', path, { headers: version, key: keys.foreign })
+    await forbidden('PATCH', path, chunk('Hello'))
+    await expectStatus(409, 'PATCH', path, chunk('Hello', { 'Upload-Offset': '1' }))
+    await expectStatus(415, 'PATCH', path, chunk('Hello', { 'Content-Type': 'text/plain' }))
+    await expectStatus(460, 'PATCH', path, chunk('Hello', { 'Upload-Checksum': `md5 ${'A'.repeat(22)}==` }))
+    await expectStatus(204, 'PATCH', path, chunk('Hel'))
+    await expectStatus(409, 'GET', path)
+    await expectStatus(204, 'PATCH', path, chunk('lo', { 'Upload-Offset': '3' }))
+
+    const whole = await expectStatus(200, 'GET', path)
+    expect(whole.bytes.toString()).toBe('Hello')
+    await expectStatus(206, 'GET', path, { headers: { Range: 'bytes=1-2' } })
+    await expectStatus(304, 'GET', path, { headers: { 'If-None-Match': whole.headers.get('etag') ?? '' } })
+    await expectStatus(412, 'GET', path, { headers: { 'If-Match': '"x"' } })
+    await expectStatus(416, 'GET', path, { headers: { Range: 'bytes=99-' } })
+    await forbidden('GET', path)
+    await forbidden('DELETE', path, { headers: version })
+    await expectStatus(204, 'DELETE', path, { headers: version })
+    await expectStatus(404, 'DELETE', path, { headers: version })
+  })
+
   it('a store that is away', async () => {
     const objects = join(gateway.dataDir, 'objects')
     await rename(objects, `${objects}.away`)
@@ -429,7 +472,7 @@ describe('every answer is as the document says', () => {
 
   it('and every success that is documented was seen', () => {
     const successes = documentedOperations.flatMap(({ id, answers }) => Object.keys(answers).map((s) => `${id} ${s}`))
-    const elsewhere = ['downloadUpload 302', 'describeDownload 302'] // with another store
+    const elsewhere = ['downloadUpload 302', 'describeDownload 302', 'downloadTusUpload 302'] // with another store
     expect(successes.filter((one) => !seen.has(one) && !elsewhere.includes(one))).toEqual([])
   })
 })

@@ -1,10 +1,11 @@
+import { Upload as TusUpload } from 'tus-js-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { addKeys, type Answer, type Client, clientOf, configText, sha256 } from '../support/client.ts'
 import { type Blob, directBase } from '../support/direct.ts'
 import { documentedClient } from '../support/documented.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { s3Place } from '../support/places.ts'
-import { base, type Created } from '../support/presigned.ts'
+import { base, type Created, type View } from '../support/presigned.ts'
 
 interface Offer {
   readonly endpoint: string
@@ -62,6 +63,29 @@ describe('above presign.multipartThreshold', () => {
       endpoint,
       metadata: { filename: 'film.mp4', filetype: 'video/mp4' },
     })
+  })
+
+  it('which a tus client takes as it is, for the same file', async () => {
+    const { presigned } = creationsOf(call)
+    const bytes = Buffer.alloc(mebibyte + 1, 'film')
+    const declared = { filename: 'naïve – 文件.mp4', context_type: 'album', context_id: '7' }
+    const made = await presigned(bytes.length, declared)
+    const { endpoint = '', metadata = {} } = presignedOffer(made) ?? {}
+    const { upload } = made.json<{ data: Created }>().data
+    expect((await call('DELETE', `${base}/${upload.id}`)).status).toBe(200)
+    const headers = { Authorization: `Bearer ${gateway.key}` }
+    const id = await new Promise<string>((resolve, reject) => {
+      const sending = new TusUpload(bytes, {
+        endpoint,
+        metadata,
+        headers,
+        onError: reject,
+        onSuccess: () => resolve(new URL(sending.url ?? '').pathname.split('/').at(-1) ?? ''),
+      })
+      sending.start()
+    })
+    const { data } = (await call('GET', `${base}/${id}`)).json<{ data: View }>()
+    expect(data).toMatchObject({ ...declared, category: 'video', size_bytes: bytes.length, status: 'confirmed' })
   })
 
   it('the PUT works all the same, and what was not used gives its bytes back', async () => {
