@@ -58,7 +58,7 @@ export async function append(
   target: Target,
   { body, sum, signal, session }: Append,
 ): Promise<Upload> {
-  const { records, store, onlookers } = deps
+  const { onlookers } = deps
   const { id, length, growth } = target
   const most = length ?? sizeLimit(deps.policy, target.category)
   const room = most - growth.bytes

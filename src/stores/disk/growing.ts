@@ -47,9 +47,9 @@ export function growingFile(
   /** Makes durable what was written till now, and counts it. */
   async function settle(counts: boolean): Promise<void> {
     const end = written
-    const open = await file()
+    const current = await file()
     if (end > synced || !named) {
-      await Promise.all([open.datasync(), named ? undefined : sync(dirname(growing))])
+      await Promise.all([current.datasync(), named ? undefined : sync(dirname(growing))])
       named = true
       synced = end
     }
