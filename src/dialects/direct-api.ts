@@ -66,8 +66,8 @@ export const directGuide: Guide = (url) => `## Direct: create and PUT, as Active
 The public \`@rails/activestorage\` browser client works with \`${url}/api/v1/upload/direct\` as its URL. \`checksum\` is the base64 of the MD5 or SHA-256. PUT the file to \`direct_upload.url\` with \`direct_upload.headers\`, exactly; nothing has to be confirmed.
 
 \`\`\`sh
-curl ${url}/api/v1/upload/direct -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" -d '{"blob":{"filename":"a.png","content_type":"image/png","byte_size":2048,"checksum":"…"}}'
-curl -T a.png "$URL" -H "Content-Type: image/png" -H "Content-MD5: …" -H "Content-Disposition: …"
+curl ${url}/api/v1/upload/direct -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" -d "{\\"blob\\":{\\"filename\\":\\"photo.jpg\\",\\"content_type\\":\\"image/jpeg\\",\\"byte_size\\":$(wc -c < photo.jpg),\\"checksum\\":\\"$(openssl md5 -binary photo.jpg | base64)\\"}}"
+curl -T photo.jpg "$URL" -H "Content-Type: image/jpeg" -H "Content-MD5: …" -H "Content-Disposition: …"
 \`\`\`
 
 Read it with \`GET ${url}/api/v1/upload/direct/$SIGNED_ID\`: \`metadata.identified\` is there when the file was looked at. \`key\` is its id in the other APIs: \`GET ${url}/api/v1/uploads/$KEY_OF_BLOB/download\`.

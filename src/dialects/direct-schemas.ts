@@ -97,7 +97,7 @@ export const pendingExample: BlobView = {
     headers: {
       'Content-Type': sample.contentType,
       'Content-MD5': declared.checksum,
-      'Content-Disposition': `attachment; filename="${sample.filename}"`,
+      'Content-Disposition': `attachment; filename=${sample.filename}`,
     },
   },
 }

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { addKeys, clientOf, md5 } from '../support/client.ts'
-import { type CurlAnswer, curlIn, missingCurl } from '../support/curl.ts'
+import { type CurlAnswer, curlIn, missingOf } from '../support/curl.ts'
 import { type Blob, directBase } from '../support/direct.ts'
 import type { TestGateway } from '../support/gateway.ts'
 import { disk, type Place, s3Place } from '../support/places.ts'
@@ -300,7 +300,8 @@ function rawPage(the: () => Calls): void {
   })
 }
 
-describe.skipIf(missingCurl)('the lines of the public pages, typed', () => {
+const missing = missingOf('curl')
+describe.skipIf(missing)(`the lines of the public pages, typed${missing === undefined ? '' : ` (${missing})`}`, () => {
   describe('files on the disk', () => {
     const the = started(disk)
     presignedPages(the)

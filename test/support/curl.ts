@@ -3,9 +3,12 @@ import { execFile, execFileSync } from 'node:child_process'
 /** Seconds after which curl gives up. */
 const patience = 30
 
-/** Why the tests with curl cannot run here, for `describe.skipIf`; nothing when they can. In CI they fail then. */
-export const missingCurl: string | undefined =
-  isThere() || process.env['CI'] ? undefined : 'no curl: apt-get install curl'
+/** Why tests with these programs cannot run here, for `describe.skipIf`; nothing when they can. In CI they fail then. */
+export function missingOf(...programs: readonly string[]): string | undefined {
+  const missing = programs.filter((name) => !isThere(name))
+  if (missing.length === 0 || process.env['CI']) return undefined
+  return `no ${missing.join(', no ')}: apt-get install ${missing.join(' ')}`
+}
 
 export interface CurlAnswer {
   readonly status: number
@@ -31,9 +34,9 @@ export function curlIn(folder: string, ...args: readonly string[]): Promise<Curl
   })
 }
 
-function isThere(): boolean {
+function isThere(program: string): boolean {
   try {
-    execFileSync('curl', ['--version'], { stdio: 'ignore' })
+    execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' })
     return true
   } catch {
     return false
