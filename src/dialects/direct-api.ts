@@ -25,7 +25,7 @@ export const directApi = (facts: ApiFacts): readonly Operation[] => [
     id: 'createDirectUpload',
     tag,
     summary: 'Create a direct upload',
-    description: `As Active Storage's browser client asks for it. \`direct_upload.url\` takes the bytes for ${facts.presignTtl} seconds, by a PUT with exactly the headers that are given; other bytes than the checksum's are refused. There is no confirm: the file is looked at when it has come. Where the installation looks for files that it has already, one of the same SHA-256 and size comes back with \`direct_upload: null\`. Unknown fields are ignored. Scope: \`uploads:write\`.`,
+    description: `As Active Storage's browser client asks for it. \`direct_upload.url\` takes the bytes for ${facts.presignTtl} seconds, by a PUT with exactly the headers that are given; other bytes than the checksum's are refused. There is no confirm: the file is looked at when it has come. Where the installation looks for files that it has already, one of the same SHA-256 and size comes back with \`direct_upload: null\`. In S3 one PUT brings at most \`largest_put\` bytes, of which a 413 tells together with \`tus_endpoint\`, where larger files can come. Unknown fields are ignored. Scope: \`uploads:write\`.`,
     security: anyKey,
     params: { header: z.object({ 'Idempotency-Key': idempotencyParameter }) },
     body: jsonBody(directSchema, { blob: directExample }),

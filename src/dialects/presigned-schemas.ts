@@ -110,12 +110,12 @@ export const usageSchema = z.object({ range: z.enum(['7d', '30d', '90d']).defaul
 const facts = { request_id: z.string(), timestamp }
 
 /** What every success of this API is wrapped in. */
+export const answer = (data: z.ZodType, more: Record<string, z.ZodType> = {}): z.ZodType =>
+  z.strictObject({ data, meta: z.strictObject({ ...facts, ...more }) })
 export const answerExample = (data: unknown, more: object = {}) => ({
   data,
   meta: { request_id: 'req_5f0c2d8e7a1b4c39', timestamp: sample.updatedAt, ...more },
 })
-export const answer = (data: z.ZodType, more: Record<string, z.ZodType> = {}): z.ZodType =>
-  z.strictObject({ data, meta: z.strictObject({ ...facts, ...more }) })
 
 export const nextCursor = z
   .uuid()
