@@ -58,8 +58,8 @@ function bodyIsUnread(req: IncomingMessage): boolean {
   if (req.complete || req.destroyed) return false
   const length = req.headers['content-length']
   if (length === undefined && req.headers['transfer-encoding'] === undefined) return false
-  // Node reads on by itself only where nobody has begun to.
-  return waitsForContinue(req) || req.readableDidRead || length === undefined || Number(length) > drainBytes
+  // Who has stopped reading it reads no more of it, and Node does not either.
+  return waitsForContinue(req) || req.isPaused() || length === undefined || Number(length) > drainBytes
 }
 
 /**
