@@ -1,8 +1,17 @@
 import { z } from 'zod'
 import { jsonAnswer, nobody, type Operation, textAnswer } from './api.ts'
 import { assetNames } from './documentation.ts'
+import { pageAssetNames } from './page.ts'
 
 const common = { tag: 'Operations', method: 'get', security: nobody, refusals: [] } as const
+
+const fileAnswers = (...types: string[]): Operation['answers'] => ({
+  200: {
+    description: 'The file.',
+    content: Object.fromEntries(types.map((type) => [type, { schema: { type: 'string' } }])),
+  },
+  304: { description: 'The client has it.' },
+})
 
 /** What is answered to those who run the gateway, and about the gateway. */
 export const operationsApi: readonly Operation[] = [
@@ -55,15 +64,7 @@ export const operationsApi: readonly Operation[] = [
     id: 'docsFile',
     summary: 'What that page loads',
     params: { path: z.object({ file: z.enum(assetNames) }) },
-    answers: {
-      200: {
-        description: 'The file.',
-        content: Object.fromEntries(
-          ['text/javascript', 'text/css', 'image/png'].map((type) => [type, { schema: { type: 'string' } }]),
-        ),
-      },
-      304: { description: 'The client has it.' },
-    },
+    answers: fileAnswers('text/javascript', 'text/css', 'image/png'),
     refusals: ['not_found'],
   },
   {
@@ -72,5 +73,26 @@ export const operationsApi: readonly Operation[] = [
     id: 'llms',
     summary: 'The API in short, for language models',
     answers: { 200: textAnswer('Markdown, as llmstxt.org describes it.', 'text/plain') },
+  },
+]
+
+/** The page to try the gateway with, where it is not switched off. */
+export const pageApi: readonly Operation[] = [
+  {
+    ...common,
+    path: '/',
+    id: 'page',
+    summary: 'A page to try the gateway with',
+    description: 'Takes an API key and files, and shows what became of them. Works without any other host.',
+    answers: fileAnswers('text/html'),
+  },
+  {
+    ...common,
+    path: '/page/{file}',
+    id: 'pageFile',
+    summary: 'What that page loads',
+    params: { path: z.object({ file: z.enum(pageAssetNames) }) },
+    answers: fileAnswers('text/javascript', 'text/css', 'image/svg+xml'),
+    refusals: ['not_found'],
   },
 ]
