@@ -22,7 +22,8 @@ export async function buildPage(): Promise<void> {
 }
 
 /** Without the packages that only development needs: a gateway works without its page. */
-const isAway = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
+const isAway = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
 
 if (import.meta.main)
   await buildPage().catch((error: unknown) => {

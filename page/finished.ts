@@ -1,3 +1,4 @@
+import { type Announce, line, make, sizeOf } from './elements.ts'
 import { type Asked, type Json, numberOf, textOf } from './gateway.ts'
 import { downloadOf, imageOf } from './record.ts'
 
@@ -7,8 +8,7 @@ const maxEntries = 100
 export interface FinishedOptions {
   readonly section: HTMLElement
   readonly list: HTMLElement
-  /** Tells it to who does not see the list. */
-  readonly announce: (words: string) => void
+  readonly announce: Announce
 }
 
 export interface Finished {
@@ -29,7 +29,7 @@ export function finishedList({ section, list, announce }: FinishedOptions): (fil
     const asked = await record()
     if ('words' in asked) {
       body.replaceChildren(title, line(asked.words, 'bad'), againButton())
-      return announce(`${name}: ${asked.words}`)
+      return announce(`${name}: ${asked.words}`, 'bad')
     }
     const status = textOf(asked.data['status'])
     if (status === 'processing') {
@@ -38,12 +38,11 @@ export function finishedList({ section, list, announce }: FinishedOptions): (fil
     }
     if (status !== 'confirmed') {
       body.replaceChildren(title, line(`The gateway did not keep it: ${status ?? 'unknown'}.`, 'bad'))
-      return announce(`${name} was not kept.`)
+      return announce(`${name} was not kept.`, 'bad')
     }
-    const facts = factsOf(asked.data)
     title.textContent = textOf(asked.data['filename']) ?? name
-    body.replaceChildren(title, factList(facts), ...downloadLink(asked.data))
-    announce(`${name} is stored. ${facts.map(([what, value]) => `${what}: ${value}`).join(', ')}.`)
+    body.replaceChildren(title, factList(factsOf(asked.data)), ...downloadLink(asked.data))
+    announce(`${name} is stored.`, 'faint')
     const image = await imageOf(asked.data, bytes)
     if (image !== undefined) entry.prepend(thumbnail(image))
 
@@ -76,12 +75,6 @@ function factsOf(record: Json): readonly (readonly [string, string])[] {
   ]
 }
 
-function sizeOf(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
-  const step = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), units.length - 1)
-  return `${Number((bytes / 1024 ** step).toFixed(step === 0 ? 0 : 1))} ${units[step]}`
-}
-
 function factList(facts: readonly (readonly [string, string])[]): HTMLElement {
   return make('dl', ...facts.map(([what, value]) => make('div', make('dt', what), make('dd', value))))
 }
@@ -105,20 +98,4 @@ function thumbnail(url: string): HTMLElement {
   })
   image.src = url
   return image
-}
-
-function line(words: string, how: 'faint' | 'bad'): HTMLElement {
-  const paragraph = make('p', words)
-  paragraph.className = how
-  return paragraph
-}
-
-/** An element with text and elements in it. */
-function make<Name extends keyof HTMLElementTagNameMap>(
-  name: Name,
-  ...children: (HTMLElement | string)[]
-): HTMLElementTagNameMap[Name] {
-  const element = document.createElement(name)
-  element.append(...children)
-  return element
 }

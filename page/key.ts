@@ -5,6 +5,8 @@ const storageName = 'fairlead-key'
 
 export interface KeyOptions {
   readonly form: HTMLFormElement
+  /** What is seen until a key is accepted. */
+  readonly entry: HTMLElement
   readonly field: HTMLInputElement
   readonly use: HTMLButtonElement
   readonly forget: HTMLButtonElement
@@ -14,7 +16,7 @@ export interface KeyOptions {
 }
 
 /** Asks the gateway whose key it is, before anything is done with it. */
-export function keyForm({ form, field, use, forget, state, onAccepted }: KeyOptions): void {
+export function keyForm({ form, entry, field, use, forget, state, onAccepted }: KeyOptions): void {
   const say = (words: string, how: 'good' | 'bad' | '') => {
     state.textContent = words
     state.className = how
@@ -33,7 +35,7 @@ export function keyForm({ form, field, use, forget, state, onAccepted }: KeyOpti
     if (!may('uploads:write')) return say('This key may not send files: it lacks the scope uploads:write.', 'bad')
     sessionStorage.setItem(storageName, key)
     field.value = ''
-    for (const one of [field, use]) one.hidden = true
+    entry.hidden = true
     forget.hidden = false
     const whose = `Files go to the workspace ${textOf(workspace) ?? ''}${name === null ? '' : `, by the key “${textOf(name) ?? ''}”`}.`
     say(may('uploads:read') ? whose : `${whose} Records are not shown: the key lacks the scope uploads:read.`, 'good')

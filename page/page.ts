@@ -1,3 +1,4 @@
+import { announcer } from './elements.ts'
 import { finishedList } from './finished.ts'
 import { keyForm } from './key.ts'
 import { idOf, recordOf } from './record.ts'
@@ -10,8 +11,7 @@ function element<Kind extends HTMLElement>(id: string, kind: new () => Kind): Ki
 }
 
 let key = ''
-const news = element('news', HTMLElement)
-const announce = (words: string): void => void (news.textContent = words)
+const announce = announcer(element('news', HTMLElement))
 const add = finishedList({
   section: element('finished', HTMLElement),
   list: element('finished-list', HTMLElement),
@@ -27,6 +27,7 @@ const { allow } = uploader({
 })
 keyForm({
   form: element('key-form', HTMLFormElement),
+  entry: element('key-entry', HTMLElement),
   field: element('key', HTMLInputElement),
   use: element('use-key', HTMLButtonElement),
   forget: element('forget-key', HTMLButtonElement),

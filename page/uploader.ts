@@ -2,17 +2,19 @@ import Uppy from '@uppy/core'
 import Dashboard from '@uppy/dashboard'
 import Tus from '@uppy/tus'
 import { DetailedError } from 'tus-js-client'
+import { type Announce, sizeOf } from './elements.ts'
 import { base, wordsOf } from './gateway.ts'
 
 /** Uploads at a time: a browser has six connections, and some are wanted for questions. */
 const uploadsAtOnce = 3
 /** Milliseconds between tries: a connection may be away for a minute. */
 const retryDelaysMs = [0, 1_000, 3_000, 5_000, 10_000, 20_000, 20_000]
+const note = 'A file that was cut off goes on where it stopped when it is chosen again.'
 
 export interface UploaderOptions {
   readonly target: HTMLElement
   readonly onFinished: (file: { readonly name: string; readonly bytes: Blob; readonly url: string }) => void
-  readonly announce: (words: string) => void
+  readonly announce: Announce
 }
 
 export interface Uploader {
@@ -31,7 +33,7 @@ export function uploader({ target, onFinished, announce }: UploaderOptions): Upl
     height: 380,
     theme: 'auto',
     disabled: true,
-    note: 'A file that was cut off goes on where it stopped when it is chosen again.',
+    note: 'First, an API key.',
     proudlyDisplayPoweredByUppy: false,
     locale: { strings: { dashboardTitle: 'Files to send' } },
   })
@@ -46,9 +48,7 @@ export function uploader({ target, onFinished, announce }: UploaderOptions): Upl
     onAfterResponse: (request, response) => {
       const offset = Number(response.getHeader('Upload-Offset') ?? 0)
       if (request.getMethod() !== 'HEAD' || !(offset > 0)) return
-      const words = `Goes on after ${offset.toLocaleString('en')} bytes that the gateway already has.`
-      uppy.info(words, 'info', 6_000)
-      announce(words)
+      announce(`Goes on after ${sizeOf(offset)} that the gateway already has.`, 'faint')
     },
     // Uppy shows the error's message: it becomes what the gateway said.
     onError: (error) => {
@@ -56,18 +56,20 @@ export function uploader({ target, onFinished, announce }: UploaderOptions): Upl
       error.message = answer
         ? wordsOf(answer.getStatus(), answer.getBody())
         : 'The connection broke off and did not come back. What has arrived is kept: try again.'
-      announce(error.message)
     },
   })
   uppy.on('upload-success', (file, { uploadURL }) => {
     if (file?.data instanceof Blob && uploadURL !== undefined)
       onFinished({ name: file.name, bytes: file.data, url: uploadURL })
   })
+  uppy.on('upload-error', (file, error) => announce(`${file?.name ?? 'A file'}: ${error.message}`, 'bad'))
+  // They are in the list of finished ones; what failed stays, to be tried again.
+  uppy.on('complete', ({ successful = [] }) => uppy.removeFiles(successful.map(({ id }) => id)))
 
   return {
     allow(key) {
       authorization = `Bearer ${key}`
-      uppy.getPlugin('Dashboard')?.setOptions({ disabled: false })
+      uppy.getPlugin('Dashboard')?.setOptions({ disabled: false, note })
     },
   }
 }
