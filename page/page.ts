@@ -17,7 +17,7 @@ const add = finishedList({
   list: element('finished-list', HTMLElement),
   announce,
 })
-const { allow } = uploader({
+const files = uploader({
   target: element('uploader', HTMLElement),
   announce,
   onFinished({ name, bytes, url }) {
@@ -34,7 +34,7 @@ keyForm({
   state: element('key-state', HTMLElement),
   onAccepted(accepted) {
     key = accepted
-    allow(accepted)
+    files.allow(accepted)
   },
 })
 // Beside the Dashboard a browser would open what is dropped, and leave the page.

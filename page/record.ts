@@ -38,7 +38,8 @@ export function downloadOf(record: Json): string | undefined {
 export async function imageOf(record: Json, inHand: Blob): Promise<string | undefined> {
   const url = downloadOf(record)
   const size = numberOf(record['size_bytes']) ?? Infinity
-  if (url === undefined || size > maxShownBytes || !shownTypes.includes(textOf(record['content_type']) ?? '')) return
+  if (url === undefined || size > maxShownBytes || !shownTypes.includes(textOf(record['content_type']) ?? ''))
+    return undefined
   const stored = await fetch(url, { credentials: 'omit' }).catch(() => undefined)
   return URL.createObjectURL(stored?.ok ? await stored.blob() : inHand)
 }

@@ -30,6 +30,14 @@ const policy = (url: string): readonly string[] => [
   "frame-ancestors 'none'",
 ]
 
+const described = ({ status, headers }: Answer) => ({
+  status,
+  headers: ['content-type', 'content-length', 'etag', 'content-security-policy'].map((name) => headers.get(name)),
+})
+
+const documentedPaths = async (at: TestGateway): Promise<string[]> =>
+  Object.keys((await ask('/openapi.json', {}, 'GET', at)).json<{ paths: object }>().paths)
+
 /** There is no page and never was. */
 async function expectNoPage(at: TestGateway, path: string): Promise<void> {
   const answer = await ask(path, opens, 'GET', at)
@@ -93,11 +101,7 @@ describe('/', () => {
 
   it.each(['/', ...assets])('answers HEAD of %s as GET, without the body', async (path) => {
     const [get, head] = await Promise.all([ask(path), ask(path, {}, 'HEAD')])
-    const of = ({ status, headers }: Answer) => ({
-      status,
-      headers: ['content-type', 'content-length', 'etag', 'content-security-policy'].map((name) => headers.get(name)),
-    })
-    expect(of(head)).toEqual(of(get))
+    expect(described(head)).toEqual(described(get))
     expect(head.bytes).toHaveLength(0)
   })
 
@@ -157,10 +161,8 @@ describe('switched off', () => {
   })
 
   it('nor in the document', async () => {
-    const paths = async (at: TestGateway) =>
-      Object.keys((await ask('/openapi.json', {}, 'GET', at)).json<{ paths: object }>().paths)
-    expect(await paths(gateway)).toEqual(expect.arrayContaining(['/', '/page/{file}']))
-    expect((await paths(off)).filter((path) => path === '/' || path.startsWith('/page'))).toEqual([])
+    expect(await documentedPaths(gateway)).toEqual(expect.arrayContaining(['/', '/page/{file}']))
+    expect((await documentedPaths(off)).filter((path) => path === '/' || path.startsWith('/page'))).toEqual([])
   })
 })
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
-import { urlOf } from '../../src/http/server.ts'
+import { freePort } from './ports.ts'
 
 export interface Line {
   readonly url: string
@@ -46,14 +46,15 @@ export async function startLine(upstream: string): Promise<Line> {
     }
     client.on('end', () => onward.end())
   })
-  server.listen(0, '127.0.0.1')
+  const port = await freePort()
+  server.listen(port, '127.0.0.1')
   await once(server, 'listening')
   const cut = () => {
     limit = Infinity
     for (const socket of sockets) socket.destroy()
   }
   return {
-    url: urlOf(server, '127.0.0.1'),
+    url: `http://127.0.0.1:${port}`,
     sent: () => sent,
     holdAfter: (bytes) => void (limit = bytes),
     cut,
