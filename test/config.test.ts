@@ -252,7 +252,6 @@ describe('environment', () => {
 
   it('warns of what changes nothing, without values', async () => {
     const { warnings } = await load({
-      FAIRLEAD_TUS_EXPIRY: '60',
       FAIRLEAD_PROT: '1',
       FAIRLEAD_ZZZZZZ: '1',
       FAIRLEAD_CONFIG_X: '1',
@@ -261,7 +260,6 @@ describe('environment', () => {
     expect(warnings).toEqual([
       'FAIRLEAD_CONFIG_X is not a known variable; did you mean FAIRLEAD_CONFIG?',
       'FAIRLEAD_PROT is not a known variable; did you mean FAIRLEAD_PORT?',
-      'FAIRLEAD_TUS_EXPIRY is not supported by this version; it changes nothing.',
       'FAIRLEAD_ZZZZZZ is not a known variable',
     ])
   })

@@ -63,8 +63,8 @@ describe.skipIf(missingChromium)(`the page${missingChromium === undefined ? '' :
     const plugins = `sniffType({ deny: ['application/x-executable'] }), quota(), mediaInfo(), ${slowPlugin}`
     const imports = `import { mediaInfo } from '${projectRoot}/plugins/media-info.ts'\n`
     const config = imports + configText(plugins, 'pipeline: { syncBudget: 1 }')
-    ;[gateway, browser] = await Promise.all([startGateway({ config }), startChromium()])
     folder = await mkdtemp(join(tmpdir(), 'fairlead-page-'))
+    ;[gateway, browser] = await Promise.all([startGateway({ config }), startChromium()])
   }, startMs)
   afterAll(async () => {
     await Promise.all([browser?.close(), gateway?.close()])
@@ -73,7 +73,7 @@ describe.skipIf(missingChromium)(`the page${missingChromium === undefined ? '' :
   beforeEach(async () => {
     open = await openPage(browser, gateway)
   })
-  afterEach(() => open.close())
+  afterEach(() => open?.close())
 
   it('wants a key that the gateway knows', async () => {
     const { page } = open
