@@ -155,8 +155,7 @@ export function resumables(given: ResumableDependencies) {
     await sessions.get(known.id)?.settle()
     const upload = (await records.get(known.id)) ?? known
     throwIfEnded(upload)
-    if (isUnfinished(upload)) return within(finish(upload).then((done) => seen(done)))
-    return seen(upload)
+    return seen(isUnfinished(upload) ? await within(finish(upload)) : upload)
   }
 
   /** Nobody hears that all bytes are there before there is a verdict on them. */
