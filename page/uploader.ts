@@ -25,7 +25,12 @@ export interface Uploader {
 /** Uppy's Dashboard, with tus behind it. */
 export function uploader({ target, onFinished, announce }: UploaderOptions): Uploader {
   let authorization = ''
-  const uppy = new Uppy({ autoProceed: true, logger: { debug: nothing, warn: nothing, error: nothing } })
+  const uppy = new Uppy({
+    autoProceed: true,
+    // Also not by pasting one.
+    onBeforeFileAdded: () => authorization !== '',
+    logger: { debug: nothing, warn: nothing, error: nothing },
+  })
   uppy.use(Dashboard, {
     target,
     inline: true,

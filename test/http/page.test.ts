@@ -1,6 +1,7 @@
+import { execFile } from 'node:child_process'
 import { cp, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Answer, clientOf, configText, requestHead, wireTo } from '../support/client.ts'
 import { projectRoot, startGateway, type TestGateway } from '../support/gateway.ts'
@@ -195,5 +196,31 @@ describe('a gateway whose page was not built', () => {
 
   it.each(assets)('has no %s', async (path) => {
     await expectNoPage(bare, path)
+  })
+})
+
+describe('an installation without development packages', () => {
+  let folder: string
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'fairlead-production-'))
+    for (const part of ['package.json', 'page'])
+      await cp(join(projectRoot, part), join(folder, part), { recursive: true })
+  })
+  afterAll(() => rm(folder, { recursive: true, force: true }))
+
+  /** As npm does at the end of an installation. */
+  const script = (name: string) =>
+    new Promise<{ readonly failed: boolean; readonly said: string }>((resolve) => {
+      const PATH = [dirname(process.execPath), process.env['PATH']].join(delimiter)
+      const env = { PATH, HOME: folder }
+      execFile('npm', ['run', '--silent', name], { cwd: folder, env }, (error, out, said) =>
+        resolve({ failed: error !== null, said: out + said }),
+      )
+    })
+
+  it('says in one line that there is no page, and is none the worse for it', async () => {
+    const said = 'The page at / is not built: the development packages are not installed.\n'
+    expect(await script('prepare')).toEqual({ failed: false, said })
+    expect(await script('build:page')).toEqual({ failed: true, said })
   })
 })
