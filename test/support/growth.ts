@@ -46,12 +46,12 @@ export function growthKeeper(): GrowthKeeper {
       failure = undefined
       throw error
     }
-    const [first] = added
-    if (!first) throw new Error('Nothing is kept.')
-    const before = pieces.filter(({ start }) => start < first.start)
-    const all = [...before, ...added.map(copied)]
+    const from = added[0]?.start ?? Infinity
+    const all = [...pieces.filter(({ start }) => start < from), ...added.map(copied)]
     if (total < bytes) throw new Error('Less counts than before.')
-    if (endOf(all) !== total) throw new Error(`The pieces have a gap, or ${total} bytes are not what they are.`)
+    // A store that knows by itself keeps no pieces.
+    if (all.length > 0 && endOf(all) !== total)
+      throw new Error(`The pieces have a gap, or ${total} bytes are not what they are.`)
     bytes = total
     pieces = all
   }

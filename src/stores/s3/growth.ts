@@ -111,7 +111,8 @@ export function growthRecord(growth: Growth, keeping: Keeping | undefined, signa
     },
     async sent(part) {
       parts.push(part)
-      waiting.set(part.start, part)
+      // The only part of an empty object.
+      if (part.size > 0) waiting.set(part.start, part)
       if (!keeping?.hold) await inTurn(() => keep(takeSent()))
     },
     save: (start, chunks) =>
