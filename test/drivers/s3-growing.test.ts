@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { S3Store } from '../../src/stores/s3.ts'
-import type { GrowingWriter, GrowOptions, Piece } from '../../src/uploads/object-store.ts'
+import type { GrowingWriter, GrowOptions, Growth, Piece } from '../../src/uploads/object-store.ts'
 import { type GrowthKeeper, growthKeeper } from '../support/growth.ts'
 import { missingS3 } from '../support/s3.ts'
 import type { FaultOptions } from '../support/s3-faults.ts'
@@ -304,8 +304,11 @@ describe.skipIf(missingS3())('objects that grow in s3', () => {
       expect(store.memory.used).toBe(0)
     })
 
-    it('refuses a record that is not its own', () => {
-      const growth = { bytes: 5, note: 'id', pieces: [{ start: 0, size: 5, ref: 'file-5' }] }
+    it.each<[string, Growth]>([
+      ['of another store', { bytes: 5, note: 'id', pieces: [{ start: 0, size: 5, ref: 'file-5' }] }],
+      ['of a store that knows by itself', { bytes: 5, note: null, pieces: [] }],
+      ['without the note', { bytes: 5, note: null, pieces: [{ start: 0, size: 5, ref: '1 "etag"' }] }],
+    ])('refuses a record %s', (_, growth) => {
       expect(() => grow({ growth })).toThrow(expect.objectContaining({ code: 'storage_failed' }))
     })
   })
