@@ -46,12 +46,16 @@ export function growthKeeper(): GrowthKeeper {
       failure = undefined
       throw error
     }
-    const from = added[0]?.start ?? Infinity
-    const all = [...pieces.filter(({ start }) => start < from), ...added.map(copied)]
+    const [first] = added
     if (total < bytes) throw new Error('Less counts than before.')
-    // A store that knows by itself keeps no pieces.
-    if (all.length > 0 && endOf(all) !== total)
-      throw new Error(`The pieces have a gap, or ${total} bytes are not what they are.`)
+    if (!first) {
+      if (pieces.length > 0) throw new Error('Nothing is kept.')
+      bytes = total // the store knows by itself where they are
+      return
+    }
+    const before = pieces.filter(({ start }) => start < first.start)
+    const all = [...before, ...added.map(copied)]
+    if (endOf(all) !== total) throw new Error(`The pieces have a gap, or ${total} bytes are not what they are.`)
     bytes = total
     pieces = all
   }
