@@ -38,11 +38,12 @@ export function newSession(): Session {
   /** Has kept what came since the last round, unless something else has kept some of it. */
   function keepNowAndThen(from: Intake, kept: () => number): void {
     let before = { received: 0, kept: kept() }
-    timer = setInterval(() => {
-      const now = { received: from.received, kept: kept() }
-      if (now.received > before.received && now.kept === before.kept) void ask(from)
-      before = now
-    }, keepEveryMs)
+    const look = async (): Promise<void> => {
+      const { received } = from
+      if (received > before.received && kept() === before.kept) await ask(from)
+      before = { received, kept: kept() }
+    }
+    timer = setInterval(() => void look(), keepEveryMs)
   }
 
   /** Waits until nothing comes for a moment. */
