@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type ChaosOptions, type ChaosResult, storm, type Weather } from './chaos.ts'
+import { type ChaosOptions, type ChaosResult, clientele, storm, type Weather } from './chaos.ts'
 import type { Crew } from './chaos-clients.ts'
 import type { ChaosStore } from './chaos-stores.ts'
 import type { Act, FaultOptions } from './s3-faults.ts'
@@ -75,7 +75,7 @@ export async function outage(options: OutageOptions): Promise<OutageResult> {
   const { proxy } = options.store
   if (!proxy) throw new Error('Nobody stands between the server and this store.')
   const ready = new Map<string, Readonly<Record<string, number>>>()
-  const result = await storm({ ...options, excused }, async (weather) => {
+  const result = await storm({ ...options, excused }, clientele(options.clients), async (weather) => {
     for (const [name, begin, seconds] of options.outages) {
       await sleep(1_500)
       const end = await begin(proxy)
