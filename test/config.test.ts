@@ -198,6 +198,11 @@ const variables: Readonly<Record<string, Case>> = {
     good: { 1: 1, 604800: 604_800 },
     bad: ['', '0', '1.5', '15m', '604801', 'Infinity', 'NaN'],
   },
+  FAIRLEAD_TUS_EXPIRY: {
+    pick: (config) => config.tus.expiry,
+    good: { 1: 1, 7776000: 7_776_000 },
+    bad: ['', '0', '1.5', '1d', '7776001'],
+  },
   FAIRLEAD_METRICS_TOKEN: {
     pick: (config) => config.metrics.token,
     good: { 'sixteen-letters!': 'sixteen-letters!' },

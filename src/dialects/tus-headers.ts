@@ -72,7 +72,7 @@ export function concatHeader(ctx: Ctx): Concat | null {
   if (text === 'partial') return { kind: 'partial' }
   const [, list] = /^final;\s*(\S.*)$/.exec(String(text)) ?? []
   if (list === undefined) throw bad('Upload-Concat must be "partial", or "final;" and the URLs of partial uploads.')
-  const urls = list.trim().split(/[ ,]+/)
+  const urls = list.trim().split(/ +/)
   if (urls.length > maxParts) throw bad(`A final upload has at most ${maxParts} parts.`)
   return { kind: 'final', ids: urls.map(idOf) }
 }
@@ -111,6 +111,7 @@ export function metadataHeader(ctx: Ctx): Omit<NewUpload, 'dialect' | 'declaredS
   const metadata: [string, string][] = []
   for (const [key, bytes] of pairs) {
     const name = Object.hasOwn(synonyms, key) ? (synonyms[key] ?? key) : key
+    if (key === '__proto__') throw bad('Upload-Metadata may not have the key __proto__.')
     if (!known.has(name)) metadata.push([key, bytes.toString('utf8')])
     // Clients send names with nothing in them for what they do not know; the first name for a thing is the better one.
     else if (bytes.length > 0 && (name === key || !said.has(name))) said.set(name, utf8(key, bytes))

@@ -43,7 +43,7 @@ export function tusRequests({ service, authenticate, once, relativeLocation }: D
           Location: `${relativeLocation ? '' : ctx.state.origin.url}/files/${upload.id}`,
           'Upload-Record': recordUrl(ctx, upload),
           ...expires(upload),
-          ...(sent ? { 'Upload-Offset': String(upload.received) } : {}),
+          ...(isChunk(ctx) ? { 'Upload-Offset': String(upload.received) } : {}),
         },
       }),
     })

@@ -58,7 +58,8 @@ function bodyIsUnread(req: IncomingMessage): boolean {
   if (req.complete || req.destroyed) return false
   const length = req.headers['content-length']
   if (length === undefined && req.headers['transfer-encoding'] === undefined) return false
-  return waitsForContinue(req) || length === undefined || Number(length) > drainBytes
+  // Node reads on by itself only where nobody has begun to.
+  return waitsForContinue(req) || req.readableDidRead || length === undefined || Number(length) > drainBytes
 }
 
 /**

@@ -74,7 +74,7 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
       const target = path(key)
       return diskWriter(join(temporary, `${key.replace('/', '-')}.${++writers}`), target, sync)
     },
-    grow: (key, options) => growingFile({ growing: growingPath(key), target: path(key) }, options, sync),
+    grow: (key, how) => growingFile({ growing: growingPath(key), target: path(key) }, how, sync),
     concat(sources, key, { signal }) {
       const files = sources.map((source) => ({ path: path(source.key), size: source.size }))
       return joinFiles(files, join(temporary, `${key.replace('/', '-')}.${++writers}`), path(key), sync, signal)

@@ -58,7 +58,7 @@ export async function append(
   target: Target,
   { body, sum, signal, session }: Append,
 ): Promise<Upload> {
-  const { records, store, onlookers } = deps
+  const { onlookers } = deps
   const { id, length, growth } = target
   const most = length ?? sizeLimit(deps.policy, target.category)
   const room = most - growth.bytes
@@ -102,6 +102,7 @@ export async function append(
     if (refusal !== undefined) throw refusal
     if (at === length) return await growing.finish(seen)
     await writer.save()
+    await writer.abort()
     if (seen) onlookers.keep(id, seen)
     seen = undefined
     if (cut) throw cut

@@ -31,13 +31,13 @@ export function newSession(): Session {
     const begun = performance.now()
     let received = source?.received
     let since = begun
-    while (!isClosed) {
+    for (;;) {
       const now = performance.now()
       if (source?.received !== received) {
         received = source?.received
         since = now
       }
-      if (now - begun >= patienceMs || (source && now - since >= quietMs)) return
+      if (isClosed || now - begun >= patienceMs || (source && now - since >= quietMs)) return
       await sleep(lookMs)
     }
   }
