@@ -1,4 +1,3 @@
-import { UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import { faultyField, formParts } from '../http/multipart.ts'
 import { boundaryOf } from '../http/multipart-headers.ts'
