@@ -13,13 +13,18 @@ const mib = 1024 * 1024
 const confirmedMs = 60_000
 const lookMs = 100
 
-export interface TusChaosOptions extends StormOptions, Kills {
-  readonly uploads: number
+export interface TusOptions {
+  /** `null`: as long as the storm is on. */
+  readonly uploads: number | null
   /** Uploads at the same time. */
   readonly clients: number
   /** What is drawn is the same for the same seed; when the kills come is not. */
   readonly seed: string
+  /** Of the largest file. */
+  readonly largestBytes: number
 }
+
+export interface TusChaosOptions extends TusOptions, StormOptions, Kills {}
 
 export interface TusChaosResult extends KillResult {
   /** Bytes behind which an offset went back although they were acknowledged. */
@@ -38,14 +43,15 @@ const usage = z.object({
 /** Clients of the resumable protocol bring files through everything that can befall them, while the server is killed again and again. */
 export async function tusChaos(options: TusChaosOptions): Promise<TusChaosResult> {
   let lostBytes = 0
-  const result = await killing(options, (crew) => company(crew, options, (bytes) => (lostBytes += bytes)))
+  const result = await killing(options, (crew) => tusClientele(crew, options, (bytes) => (lostBytes += bytes)))
   return { ...result, lostBytes }
 }
 
-function company(
+/** @param lost an offset went back behind what was acknowledged, by so many bytes */
+export function tusClientele(
   given: Crew,
-  { uploads, clients, seed, largestBytes }: TusChaosOptions,
-  lost: (bytes: number) => void,
+  { uploads, clients, seed, largestBytes }: TusOptions,
+  lost: (bytes: number) => void = () => {},
 ): Company {
   const cast = dice(seed)
   const pool = cast.bytes(largestBytes + mib)
@@ -162,10 +168,10 @@ function company(
   }
 
   return {
-    async work() {
+    async work(over) {
       let next = 0
       const hands = async (): Promise<void> => {
-        while (next < uploads) await file(next++)
+        while (uploads === null ? !over.aborted : next < uploads) await file(next++)
       }
       await Promise.all(Array.from({ length: clients }, hands))
     },
