@@ -39,6 +39,7 @@ describe.skipIf(missingS3())('objects that grow in s3', () => {
     const writer = grow({ coming: bytes.length, ...more })
     await writer.write([bytes])
     await writer.save()
+    await writer.abort()
   }
 
   /** The last request. */

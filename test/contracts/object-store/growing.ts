@@ -86,6 +86,7 @@ export function growingContract(open: Open): void {
             const writer = grow({ length, coming: knows ? coming : null, hold })
             for (const one of sizes) await writer.write([bytes.subarray(at, (at += one))])
             await writer.save()
+            await writer.abort()
             expect(writer.bytes).toBe(at)
             expect(keeper.growth.bytes).toBe(at)
           }
@@ -264,6 +265,7 @@ export function growingContract(open: Open): void {
             await writer.write([bytes.subarray(at, at + 3 * mib)])
             if (at + 3 * mib < bytes.length) await writer.save()
             else await writer.finish()
+            await writer.abort()
           }
         }),
       )
