@@ -36,6 +36,8 @@ interface Expected {
   readonly statuses: readonly number[]
   /** `X-HTTP-Method-Override` takes the place of the method. */
   readonly override?: boolean
+  /** Somebody deletes it meanwhile: then it may be answered by 404. */
+  readonly gone?: () => boolean
 }
 
 /** Asks in the name of one upload. Unanswered: `undefined`. @throws {Broken} another status, or none in time */
@@ -43,7 +45,7 @@ export function asker(crew: Crew, history: string[]) {
   return async (
     what: string,
     { headers, ...sending }: Sending,
-    { statuses, override = false }: Expected,
+    { statuses, override = false, gone = () => false }: Expected,
   ): Promise<Answer | undefined> => {
     const began = performance.now()
     const asked = new Date().toISOString().slice(11)
@@ -60,7 +62,7 @@ export function asker(crew: Crew, history: string[]) {
     const told = answer ? `${answer.status}${offset === undefined ? '' : ` at ${String(offset)}`}` : 'no answer'
     history.push(`${asked} ${what}: ${told} after ${ms.toFixed(0)} ms`)
     if (!answer && ms >= answerMs && !sending.signal) throw new Broken(`${what} was not answered in ${answerMs} ms.`)
-    if (answer && !statuses.includes(answer.status))
+    if (answer && !statuses.includes(answer.status) && !(answer.status === 404 && gone()))
       throw new Broken(`${what} was answered by ${answer.status}: ${answer.bytes.subarray(0, 300).toString()}`)
     return answer
   }
@@ -91,6 +93,7 @@ export async function bring(crew: TusCrew, plan: Plan, history: string[]): Promi
   let stuck = 0
 
   const path = (): string => `/files/${entry?.id}`
+  const gone = (): boolean => entry?.busy === true
 
   /** The offset in an answer. @param floor what was acknowledged when it was asked for */
   function heard(answer: Answer, floor: number): number {
@@ -212,7 +215,7 @@ export async function bring(crew: TusCrew, plan: Plan, history: string[]): Promi
     await sleep(cast.int(60))
     const floor = acknowledged
     const sending = { method: 'HEAD', path: path() }
-    const answer = await ask('HEAD beside a PATCH', sending, { statuses: [200, ...later], override })
+    const answer = await ask('HEAD beside a PATCH', sending, { statuses: [200, ...later], override, gone })
     if (answer?.status === 200) heard(answer, floor)
   }
 
@@ -251,7 +254,7 @@ export async function bring(crew: TusCrew, plan: Plan, history: string[]): Promi
       crew.count('left half-open')
       const signal = hung.signal
       // What is half there can never be a whole body.
-      const half = { statuses: [408, 409, ...later], override }
+      const half = { statuses: [408, 409, ...later], override, gone }
       beside(ask('PATCH, half-open', { ...patch, stallAfter: stopAt - start, signal }, half))
       await sleep(cast.int(400))
     } else if (twin) {
@@ -287,10 +290,11 @@ export async function bring(crew: TusCrew, plan: Plan, history: string[]): Promi
   }
 
   /** A delete while it is under way, or beside a body. */
-  async function remove(gone: Promised): Promise<void> {
-    gone.busy = true
+  async function remove(doomed: Promised): Promise<void> {
+    doomed.busy = true
     if (at < size && cast.chance(0.5)) {
       const body = bytes.subarray(at, at + chunkSize(plan, at))
+      sentTo = Math.max(sentTo, at + body.length)
       const headers = { 'Content-Type': chunkType, 'Upload-Offset': String(at) }
       const statuses = [204, 404, 409, 410, ...later]
       beside(ask('PATCH, deleted', { method: 'PATCH', path: path(), headers, body, pauseMs: 1 }, { statuses }))
@@ -298,15 +302,15 @@ export async function bring(crew: TusCrew, plan: Plan, history: string[]): Promi
     }
     const [method, where, right]: readonly [string, string, number] = cast.chance(0.5)
       ? ['DELETE', path(), 204]
-      : ['DELETE', `/api/v1/uploads/${gone.id}`, 200]
+      : ['DELETE', `/api/v1/uploads/${doomed.id}`, 200]
     for (;;) {
-      const statuses = [right, ...later, ...(gone.maybeDeleted ? [404] : [])]
+      const statuses = [right, ...later, ...(doomed.maybeDeleted ? [404] : [])]
       const answer = await ask('DELETE', { method, path: where }, { statuses, override: override && right === 204 })
       if (answer && !later.includes(answer.status)) break
-      gone.maybeDeleted ||= !answer
+      doomed.maybeDeleted ||= !answer
       await patience()
     }
-    gone.state = 'deleted'
+    doomed.state = 'deleted'
     crew.count('deleted half way')
     await Promise.all(background)
     for (;;) {
