@@ -263,7 +263,9 @@ export function creationSuite({ main, tight, verdicts }: Bench): void {
       expect(await tus.view(behind)).toMatchObject({ status: 'pending' })
       const answer = await tus.patch(behind, 5, '', { 'Upload-Length': '5' })
       expect([answer.status, answer.headers.get('upload-offset')]).toEqual([204, '5'])
-      for (const id of [first, last, behind]) {
+      const unannounced = await tus.made(null, {}, 'hello')
+      expect(await tus.sent(unannounced, 5, chunked([]), { 'Upload-Length': '5' })).toBe(5)
+      for (const id of [first, last, behind, unannounced]) {
         expect(await tus.view(id)).toMatchObject({ status: 'confirmed', size_bytes: 5 })
         expect((await tus.download(id)).toString()).toBe('hello')
       }
@@ -273,6 +275,9 @@ export function creationSuite({ main, tight, verdicts }: Bench): void {
       const id = await tus.made(null)
       expect(await tus.sent(id, 0, '', { 'Upload-Length': '0' })).toBe(0)
       expect(await tus.view(id)).toMatchObject({ status: 'confirmed', size_bytes: 0 })
+      const unannounced = idOf(await tus.post({ 'Upload-Defer-Length': '1', ...typed }, chunked([])))
+      expect(await tus.sent(unannounced, 0, chunked([]), { 'Upload-Length': '0' })).toBe(0)
+      expect(await tus.download(unannounced)).toHaveLength(0)
     })
 
     it('never changes a length that is known', async () => {
