@@ -274,6 +274,10 @@ export const configSchema = z.strictObject({
         meaning: 'How long an `upload_url` is good.',
       }),
       confirmWithin: option(seconds(30 * day), day, { meaning: 'How long bytes that nobody confirms are kept.' }),
+      multipartThreshold: absent(size, 'none', {
+        meaning:
+          'Above this declared size the answer to a presigned or direct creation also says how to bring the file by tus, in pieces that can be resumed.',
+      }),
     })
     .prefault({}),
   tus: z

@@ -138,6 +138,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     categories: Object.keys(config.categories),
     storeName: store.name,
     filesPerBatch: config.limits.filesPerBatch,
+    multipartThreshold: config.presign.multipartThreshold,
     bodyIdleMs: config.server.bodyIdleTimeout * secondMs,
     maxFileSize: config.limits.maxFileSize,
     relativeLocation: config.tus.relativeLocation,

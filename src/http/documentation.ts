@@ -111,4 +111,8 @@ Send the API key as \`Authorization: Bearer <key>\` or \`x-api-key: <key>\`. Siz
 - [OpenAPI 3.1 document](${url}/openapi.json): every operation, schema, limit and error code
 - [The same for people](${url}/docs): Swagger UI
 
-${guides.map((guide) => guide(url)).join('\n')}`
+${guides.map((guide) => guide(url)).join('\n')}
+## For who runs it
+
+\`GET ${url}/healthz\` says that the process lives, \`GET ${url}/readyz\` that records and store answer, \`GET ${url}/metrics\` is for Prometheus. None of them takes an API key.
+`

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { jsonAnswer, nobody, type Operation, textAnswer } from './api.ts'
+import { examplesOf } from './api-examples.ts'
 import { assetNames } from './documentation.ts'
 
 const common = { tag: 'Operations', method: 'get', security: nobody, refusals: [] } as const
@@ -11,7 +12,7 @@ export const operationsApi: readonly Operation[] = [
     path: '/healthz',
     id: 'health',
     summary: 'Is the process alive?',
-    answers: { 200: jsonAnswer('It is.', z.strictObject({ status: z.literal('ok') })) },
+    answers: { 200: jsonAnswer('It is.', z.strictObject({ status: z.literal('ok') }), { alive: { status: 'ok' } }) },
     refusals: ['not_acceptable'],
   },
   {
@@ -20,7 +21,9 @@ export const operationsApi: readonly Operation[] = [
     id: 'readiness',
     summary: 'Can it take uploads?',
     description: 'Asks the records and the store, at most every two seconds.',
-    answers: { 200: jsonAnswer('It can.', z.strictObject({ status: z.literal('ready') })) },
+    answers: {
+      200: jsonAnswer('It can.', z.strictObject({ status: z.literal('ready') }), { ready: { status: 'ready' } }),
+    },
     refusals: ['not_acceptable', 'not_ready'],
   },
   {
@@ -31,7 +34,7 @@ export const operationsApi: readonly Operation[] = [
     description:
       'With `metrics.token`. 404 without it: the metrics are switched off, or on a port of their own (`metrics.port`).',
     security: [{ metricsToken: [] }],
-    answers: { 200: textAnswer('The text format, version 0.0.4.', 'text/plain') },
+    answers: { 200: textAnswer('The text format, version 0.0.4.', 'text/plain', 'fairlead_jobs{state="waiting"} 0\n') },
     refusals: ['unauthenticated', 'not_found'],
   },
   {
@@ -39,7 +42,11 @@ export const operationsApi: readonly Operation[] = [
     path: '/openapi.json',
     id: 'openapi',
     summary: 'This document',
-    answers: { 200: jsonAnswer('OpenAPI 3.1.', z.looseObject({ openapi: z.string().regex(/^3\.1\.\d+$/) })) },
+    answers: {
+      200: jsonAnswer('OpenAPI 3.1.', z.looseObject({ openapi: z.string().regex(/^3\.1\.\d+$/) }), {
+        beginning: { openapi: '3.1.1', info: { title: 'Fairlead' } },
+      }),
+    },
   },
   {
     ...common,
@@ -47,7 +54,7 @@ export const operationsApi: readonly Operation[] = [
     id: 'docs',
     summary: 'This document, for people',
     description: 'Swagger UI; works without any other host.',
-    answers: { 200: textAnswer('A page.', 'text/html') },
+    answers: { 200: textAnswer('A page.', 'text/html', '<!doctype html>…') },
   },
   {
     ...common,
@@ -58,9 +65,11 @@ export const operationsApi: readonly Operation[] = [
     answers: {
       200: {
         description: 'The file.',
-        content: Object.fromEntries(
-          ['text/javascript', 'text/css', 'image/png'].map((type) => [type, { schema: { type: 'string' } }]),
-        ),
+        content: {
+          'text/javascript': { schema: { type: 'string' }, examples: examplesOf({ script: 'SwaggerUIBundle({ … })' }) },
+          'text/css': { schema: { type: 'string' } },
+          'image/png': { schema: { type: 'string' } },
+        },
       },
       304: { description: 'The client has it.' },
     },
@@ -71,6 +80,6 @@ export const operationsApi: readonly Operation[] = [
     path: '/llms.txt',
     id: 'llms',
     summary: 'The API in short, for language models',
-    answers: { 200: textAnswer('Markdown, as llmstxt.org describes it.', 'text/plain') },
+    answers: { 200: textAnswer('Markdown, as llmstxt.org describes it.', 'text/plain', '# Fairlead\n…') },
   },
 ]

@@ -102,6 +102,7 @@ export async function append(
     if (refusal !== undefined) throw refusal
     if (at === length) return await growing.finish(seen)
     await writer.save()
+    await writer.abort()
     if (seen) onlookers.keep(id, seen)
     seen = undefined
     if (cut) throw cut
