@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { addKeys, chunked, command, eventually, sha256 } from '../../../support/client.ts'
+import { addKeys, chunked, eventually, sha256, withRecords } from '../../../support/client.ts'
 import { bytesType, chunksOf, idOf, refusal, type Tus, uuidPattern } from '../../../support/tus.ts'
 import { type Bench, largest, tightest } from './bench.ts'
 
@@ -96,7 +96,7 @@ export function creationSuite({ main, tight, verdicts }: Bench): void {
 
     it('holds the length against the quota, and gives it back', async () => {
       const { key } = await addKeys(gateway(), { key: { workspaceId: 'tus-quota' } })
-      await command(gateway(), 'workspaces', 'set-quota', 'tus-quota', '100')
+      await withRecords(gateway(), (records) => records.setQuota('tus-quota', 100))
       const own = tus.as(key)
       const id = await own.made(80)
       expect((await own.usage()).storage).toMatchObject({ used_bytes: 0, reserved_bytes: 80 })

