@@ -1,0 +1,27 @@
+export interface FailureOptions {
+  /** Our own error code, in lower case; `null` where the server has said none. */
+  readonly code?: string | null
+  /** What is on the server can still be gone on with: its URL stays stored. @default true */
+  readonly resumable?: boolean
+  readonly cause?: unknown
+}
+
+/** One file was not uploaded, and trying again at once would not help. The message is a sentence for a person. */
+export class UploadFailure extends Error {
+  override readonly name = 'UploadFailure'
+  readonly code: string | null
+  readonly resumable: boolean
+
+  constructor(message: string, { code = null, resumable = true, cause }: FailureOptions = {}) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.code = code
+    this.resumable = resumable
+  }
+}
+
+/** The file is no longer what was begun to be sent. */
+export class FileChanged extends UploadFailure {
+  constructor(message = 'The file was changed while it was sent; what had come of it is removed from the server.') {
+    super(message, { code: 'file_changed', resumable: false })
+  }
+}
