@@ -65,8 +65,9 @@ function readInput(command: Command, args: readonly string[]) {
       allowPositionals: true,
     })
     const expected = command.usage.match(/<[^>]+>/g)?.length ?? 0
-    if (command.usage.includes('…>') ? positionals.length < expected : positionals.length !== expected)
-      throw new UsageError(`It takes ${expected} words: fairlead ${command.usage}`)
+    const more = command.usage.includes('…>')
+    if (more ? positionals.length < expected : positionals.length !== expected)
+      throw new UsageError(`It takes ${expected}${more ? ' or more' : ''} words: fairlead ${command.usage}`)
     const flags: Record<string, string | boolean | undefined> = {}
     for (const [flag, value] of Object.entries(values)) if (!Array.isArray(value)) flags[flag] = value
     return { words: positionals, flags }

@@ -48,13 +48,20 @@ function newRequest(method: string, url: string, begin: Begin): HttpRequest {
   const headers: Record<string, string> = {}
   let onProgress: (bytes: number) => void = () => {}
   let running: ClientRequest | undefined
+  /** Why the file cannot be read on; the request only says that it was broken off. */
+  let fault: unknown
 
   async function* counted(slice: FileSlice): AsyncGenerator<Buffer> {
     let bytes = 0
-    for await (const chunk of slice.chunks()) {
-      yield chunk
-      bytes += chunk.length
-      onProgress(bytes)
+    try {
+      for await (const chunk of slice.chunks()) {
+        yield chunk
+        bytes += chunk.length
+        onProgress(bytes)
+      }
+    } catch (error) {
+      fault = error
+      throw error
     }
   }
 
@@ -64,12 +71,12 @@ function newRequest(method: string, url: string, begin: Begin): HttpRequest {
     running = request
     const answered = new Promise<HttpResponse>((resolve, reject) => {
       request.once('timeout', () => request.destroy(silence()))
-      request.on('error', reject)
+      request.on('error', (error) => reject(fault ?? error))
       request.once('response', (answer) => {
         readAnswer(answer).then(resolve, reject)
       })
     })
-    // What goes wrong while the body is read ends the request with just that.
+    // An error of either ends the other.
     if (body instanceof FileSlice) pipeline(Readable.from(counted(body), { highWaterMark: 1 }), request, () => {})
     else request.end()
     return answered
