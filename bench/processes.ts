@@ -21,7 +21,8 @@ export default { plugins: [sniffType(), quota()] }
 `
 
 export const kinds = ['gateway', 'bare'] as const
-export type Kind = (typeof kinds)[number]
+/** `tus`: plain @tus/server. */
+export type Kind = (typeof kinds)[number] | 'tus'
 
 export interface Served {
   readonly port: number
@@ -47,7 +48,8 @@ export async function serve(
   env: Record<string, string> = {},
 ): Promise<Served> {
   const folder = await mkdtemp(join(tmpdir(), `fairlead-bench-`))
-  const started = kind === 'gateway' ? await startGateway(folder, flags, env) : await startBare(folder, flags, env)
+  const started =
+    kind === 'gateway' ? await startGateway(folder, flags, env) : await startOther(kind, folder, flags, env)
   const { child } = started
   return {
     ...started,
@@ -79,8 +81,12 @@ async function startGateway(folder: string, flags: readonly string[], env: Recor
   return { child, port, key: /op_live_\w{32}/.exec(out)?.[0] ?? '' }
 }
 
-async function startBare(folder: string, flags: readonly string[], env: Record<string, string>) {
-  const child = fork(import.meta.filename, ['bare', folder], { execArgv: [...flags], env: { ...process.env, ...env } })
+async function startOther(kind: 'bare' | 'tus', folder: string, flags: readonly string[], env: Record<string, string>) {
+  const [file, args] =
+    kind === 'bare'
+      ? [import.meta.filename, ['bare', folder]]
+      : [join(import.meta.dirname, 'tus-baseline.ts'), [folder]]
+  const child = fork(file, args, { execArgv: [...flags], env: { ...process.env, ...env } })
   const [port] = await once(child, 'message')
   return { child, port: Number(port), key: '' }
 }

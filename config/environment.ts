@@ -8,9 +8,6 @@ export type Environment = Readonly<Record<string, string | undefined>>
 
 const prefix = 'FAIRLEAD_'
 
-/** Variables of features that this version does not have. */
-const later = ['FAIRLEAD_TUS_EXPIRY']
-
 /**
  * The options that the environment sets.
  *
@@ -37,7 +34,6 @@ export function environmentWarnings(env: Environment): string[] {
     (name) => name.startsWith(prefix) && env[name] !== undefined && !known.includes(name),
   )
   return idle.toSorted().map((name) => {
-    if (later.includes(name)) return `${name} is not supported by this version; it changes nothing.`
     const meant = nearest(
       name.slice(prefix.length),
       known.map((other) => other.slice(prefix.length)),

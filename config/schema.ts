@@ -276,6 +276,17 @@ export const configSchema = z.strictObject({
       confirmWithin: option(seconds(30 * day), day, { meaning: 'How long bytes that nobody confirms are kept.' }),
     })
     .prefault({}),
+  tus: z
+    .strictObject({
+      expiry: option(seconds(90 * day), day, {
+        variable: 'FAIRLEAD_TUS_EXPIRY',
+        meaning: 'How long an unfinished tus upload is kept after something has come for it.',
+      }),
+      relativeLocation: option({ type: z.boolean(), takes: 'true or false' }, false, {
+        meaning: 'A created tus upload is named by its path alone, without scheme and host.',
+      }),
+    })
+    .prefault({}),
   download: z
     .strictObject({
       ttl: option(seconds(7 * day), hour, { meaning: 'How long a signed download URL is good.' }),

@@ -6,6 +6,7 @@ import type { Config } from '../config/load.ts'
 import { loadSecret } from '../config/secret.ts'
 import { parseCidr } from '../config/values.ts'
 import { openRecords, openStore } from './drivers.ts'
+import { memoryLocker } from './lockers/memory.ts'
 import { dialects } from './dialects/all.ts'
 import type { DialectDependencies } from './dialects/dialect.ts'
 import { authenticator } from './http/authenticate.ts'
@@ -90,6 +91,8 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     bodyIdleMs: config.server.bodyIdleTimeout * secondMs,
     presignTtlMs: config.presign.ttl * secondMs,
     confirmWithinMs: config.presign.confirmWithin * secondMs,
+    resumeWithinMs: config.tus.expiry * secondMs,
+    locker: memoryLocker(),
     syncBudgetMs: config.pipeline.syncBudget * secondMs,
     wakeJobs,
     onError: (err, uploadId) => log.error({ err, uploadId }, 'a verdict could not be reached'),
@@ -136,6 +139,8 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     storeName: store.name,
     filesPerBatch: config.limits.filesPerBatch,
     bodyIdleMs: config.server.bodyIdleTimeout * secondMs,
+    maxFileSize: config.limits.maxFileSize,
+    relativeLocation: config.tus.relativeLocation,
     inlinePdf: config.download.inlinePdf,
   }
   if (metrics && metricsPort !== undefined) {

@@ -36,6 +36,8 @@ export const errorTitles = {
   size_mismatch: 'Size mismatch',
   idempotency_key_reused: 'Idempotency key reused',
   upload_locked: 'Upload locked',
+  upload_final: 'Upload is final',
+  chunk_checksum_mismatch: 'Chunk checksum mismatch',
   rate_limited: 'Too many requests',
   internal: 'Internal error',
   storage_failed: 'Storage failed',
@@ -60,6 +62,8 @@ export interface UploadErrorOptions {
   readonly faults?: readonly ValidationFault[]
   /** Seconds after which trying again makes sense. On `storage_failed` it tells a store that is away (503) from one that answered wrongly (502). */
   readonly retryAfter?: number
+  /** The upload was ended by this before: it is gone. */
+  readonly ended?: boolean
 }
 
 /** A failure with a code from the catalogue. The domain throws it; only `src/http/problem.ts` knows HTTP. */
@@ -69,6 +73,7 @@ export class UploadError extends Error {
   readonly facts: Readonly<Record<string, string | number>>
   readonly faults: readonly ValidationFault[]
   readonly retryAfter: number | undefined
+  readonly ended: boolean
 
   constructor(code: ErrorCode, message: string, options: UploadErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
@@ -76,6 +81,7 @@ export class UploadError extends Error {
     this.facts = options.facts ?? {}
     this.faults = options.faults ?? []
     this.retryAfter = options.retryAfter
+    this.ended = options.ended ?? false
   }
 }
 

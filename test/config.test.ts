@@ -198,6 +198,11 @@ const variables: Readonly<Record<string, Case>> = {
     good: { 1: 1, 604800: 604_800 },
     bad: ['', '0', '1.5', '15m', '604801', 'Infinity', 'NaN'],
   },
+  FAIRLEAD_TUS_EXPIRY: {
+    pick: (config) => config.tus.expiry,
+    good: { 1: 1, 7776000: 7_776_000 },
+    bad: ['', '0', '1.5', '1d', '7776001'],
+  },
   FAIRLEAD_METRICS_TOKEN: {
     pick: (config) => config.metrics.token,
     good: { 'sixteen-letters!': 'sixteen-letters!' },
@@ -252,7 +257,6 @@ describe('environment', () => {
 
   it('warns of what changes nothing, without values', async () => {
     const { warnings } = await load({
-      FAIRLEAD_TUS_EXPIRY: '60',
       FAIRLEAD_PROT: '1',
       FAIRLEAD_ZZZZZZ: '1',
       FAIRLEAD_CONFIG_X: '1',
@@ -261,7 +265,6 @@ describe('environment', () => {
     expect(warnings).toEqual([
       'FAIRLEAD_CONFIG_X is not a known variable; did you mean FAIRLEAD_CONFIG?',
       'FAIRLEAD_PROT is not a known variable; did you mean FAIRLEAD_PORT?',
-      'FAIRLEAD_TUS_EXPIRY is not supported by this version; it changes nothing.',
       'FAIRLEAD_ZZZZZZ is not a known variable',
     ])
   })

@@ -11,6 +11,8 @@ import { presigned } from './presigned.ts'
 import { presignedApi, presignedGuide } from './presigned-api.ts'
 import { raw } from './raw.ts'
 import { rawApi, rawGuide } from './raw-api.ts'
+import { tus } from './tus.ts'
+import { tusApi, tusGuide } from './tus-api.ts'
 
 interface WayIn {
   readonly routes: Dialect
@@ -26,5 +28,6 @@ export const dialects: readonly WayIn[] = [
   { routes: direct, api: directApi, guide: directGuide },
   { routes: form, api: formApi, guide: formGuide },
   { routes: raw, api: rawApi, guide: rawGuide },
+  { routes: tus, api: tusApi, guide: tusGuide },
   { routes: downloads, api: downloadsApi },
 ]

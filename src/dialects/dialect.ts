@@ -20,6 +20,10 @@ export interface DialectDependencies {
   readonly filesPerBatch: number
   /** Milliseconds without a byte after which a body is given up. */
   readonly bodyIdleMs: number
+  /** Bytes of one file at most. */
+  readonly maxFileSize: number
+  /** The address of a tus upload is told without scheme and host. */
+  readonly relativeLocation: boolean
   /** PDF files may be shown in the browser. */
   readonly inlinePdf: boolean
 }

@@ -8,14 +8,19 @@ import type { Catalog } from '../uploads/catalog.ts'
 import { isActive } from '../uploads/names.ts'
 import type { ByteRange } from '../uploads/object-store.ts'
 import type { Upload } from '../uploads/upload.ts'
-import { type Dialect, param } from './dialect.ts'
+import { type Dialect, type DialectDependencies, param } from './dialect.ts'
 
 /** Ranges of one request; one that asks for more gets the whole file. */
 const maxRanges = 16
 
 /** The bytes, by credentials or by the token that a download URL carries. */
-export const downloads: Dialect = (routes, { catalog, authenticate, inlinePdf }) => {
-  routes.get('/api/v1/uploads/:id/download', async (ctx) => {
+export const downloads: Dialect = (routes, deps) => {
+  routes.get('/api/v1/uploads/:id/download', downloader(deps))
+}
+
+/** Answers with the bytes of the upload whose id the path has. */
+export function downloader({ catalog, authenticate, inlinePdf }: DialectDependencies) {
+  return async (ctx: Ctx): Promise<void> => {
     const id = param(ctx, 'id').toLowerCase()
     const token = tokenOf(ctx)
     const upload = await catalog.forDownload(id, token ?? (await authenticate(ctx)))
@@ -27,7 +32,7 @@ export const downloads: Dialect = (routes, { catalog, authenticate, inlinePdf })
     }
     // A URL of the store is signed for GET, and what HEAD asks for is known here.
     if (ctx.method === 'HEAD' || !(await sendElsewhere(ctx, catalog, upload))) await send(ctx, catalog, upload)
-  })
+  }
 }
 
 /** Whether the client was sent to the store. */

@@ -16,7 +16,7 @@ import { codePoints } from '../uploads/policy.ts'
 
 export const maxNameLength = 255 // characters
 const maxMetaEntries = 64
-const idPattern = /^[A-Za-z0-9_-]{1,64}$/
+export const idPattern = /^[A-Za-z0-9_-]{1,64}$/
 
 const projectId = z.string().regex(idPattern, 'A project id has 1 to 64 of A-Z, a-z, 0-9, _ and -.')
 export const projectParameter = z.object({ project_id: projectId })

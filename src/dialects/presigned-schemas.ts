@@ -58,7 +58,7 @@ const togetherFault = {
   when: ({ value }: { value: unknown }) => typeof value === 'object' && value !== null,
 }
 
-const metadata = z
+export const metadata = z
   .record(z.string(), z.string())
   .refine(
     (value) => Buffer.byteLength(JSON.stringify(value)) <= maxMetadataBytes,

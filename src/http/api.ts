@@ -16,7 +16,7 @@ export interface ApiFacts {
 
 /** One method of one path, as the OpenAPI document tells it. */
 export interface Operation {
-  readonly method: 'get' | 'head' | 'post' | 'put' | 'delete'
+  readonly method: 'get' | 'head' | 'post' | 'put' | 'patch' | 'delete' | 'options'
   /** Parameters stand in braces. */
   readonly path: string
   readonly id: string

@@ -13,7 +13,8 @@ const maxAnswerLength = 256 * 1024
 export interface MadeAnswer {
   readonly status: number
   readonly headers?: Readonly<Record<string, string>>
-  readonly body: object
+  /** Absent: there is none. */
+  readonly body?: object
 }
 
 /** A request that makes something. */
@@ -74,13 +75,13 @@ export function idempotency(records: Pick<Records, 'claimed' | 'answered' | 'rel
 const stored = ({ status, headers = {}, body }: MadeAnswer): StoredAnswer => ({
   status,
   headers,
-  body: JSON.stringify(body),
+  body: body === undefined ? '' : JSON.stringify(body),
 })
 
 function send(ctx: Ctx, { status, headers, body }: StoredAnswer): void {
   ctx.status = status
   ctx.set(headers)
-  ctx.type = 'json'
+  if (body !== '') ctx.type = 'json'
   ctx.body = body
 }
 

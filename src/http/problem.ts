@@ -13,6 +13,7 @@ export const errorStatuses: Readonly<Record<ErrorCode, number>> = {
   project_forbidden: 403,
   scope_missing: 403,
   signature_invalid: 403,
+  upload_final: 403,
   not_found: 404,
   method_not_allowed: 405,
   not_acceptable: 406,
@@ -35,6 +36,7 @@ export const errorStatuses: Readonly<Record<ErrorCode, number>> = {
   size_mismatch: 422,
   idempotency_key_reused: 422,
   upload_locked: 423,
+  chunk_checksum_mismatch: 460, // the tus protocol's own
   rate_limited: 429,
   internal: 500,
   storage_failed: 502,
@@ -60,6 +62,7 @@ const statusNames: Readonly<Record<number, string>> = {
   422: 'UNPROCESSABLE_ENTITY',
   423: 'LOCKED',
   429: 'TOO_MANY_REQUESTS',
+  460: 'CHECKSUM_MISMATCH',
   500: 'INTERNAL_SERVER_ERROR',
   502: 'BAD_GATEWAY',
   503: 'SERVICE_UNAVAILABLE',
@@ -122,8 +125,10 @@ export function errorAnswer(error: unknown, asked: AskedAs): ErrorAnswer {
   }
 }
 
-const statusOf = (error: UploadError): number =>
-  error.code === 'storage_failed' && error.retryAfter !== undefined ? 503 : errorStatuses[error.code]
+function statusOf({ code, ended, retryAfter }: UploadError): number {
+  if (ended) return 410
+  return code === 'storage_failed' && retryAfter !== undefined ? 503 : errorStatuses[code]
+}
 
 const faultSentence = (error: UploadError): string =>
   error.faults.length === 0

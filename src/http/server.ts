@@ -145,7 +145,7 @@ function answerUnrouted(ctx: Ctx): void {
 
 /** Paths that answer with something else than JSON, or with JSON to whoever asks. */
 const noJsonPaths =
-  /^\/(presigned\/|api\/v1\/uploads\/[^/]+\/download\/?$|docs(\/|$)|(openapi\.json|llms\.txt|metrics)\/?$)/
+  /^\/(presigned\/|files(\/|$)|api\/v1\/uploads\/[^/]+\/download\/?$|docs(\/|$)|(openapi\.json|llms\.txt|metrics)\/?$)/
 
 async function mustAcceptJson(ctx: Koa.Context, next: Koa.Next): Promise<void> {
   if (!noJsonPaths.test(ctx.path) && !ctx.accepts('application/json', 'application/problem+json'))
@@ -153,14 +153,29 @@ async function mustAcceptJson(ctx: Koa.Context, next: Koa.Next): Promise<void> {
   await next()
 }
 
+/** Paths that answer OPTIONS themselves. */
+const discoverable = /^\/files(\/|$)/
+
 function allowOrigins(origins: readonly string[]): Koa.Middleware {
   const any = origins.includes('*')
-  return cors({
+  const allow = cors({
     // A browser asks with an origin; which one is answered only when it is on the list.
     origin: (ctx) => (any ? '*' : origins.includes(ctx.get('origin')) ? ctx.get('origin') : ''),
     allowMethods: 'GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS',
     exposeHeaders: [
       'Location',
+      'Upload-Offset',
+      'Upload-Length',
+      'Upload-Metadata',
+      'Upload-Expires',
+      'Upload-Concat',
+      'Upload-Defer-Length',
+      'Upload-Record',
+      'Tus-Resumable',
+      'Tus-Version',
+      'Tus-Extension',
+      'Tus-Max-Size',
+      'Tus-Checksum-Algorithm',
       'ETag',
       'Content-Range',
       'Content-Disposition',
@@ -173,6 +188,12 @@ function allowOrigins(origins: readonly string[]): Koa.Middleware {
     maxAge: preflightSeconds,
     keepHeadersOnError: true,
   })
+  return async (ctx, next) => {
+    await allow(ctx, next)
+    // What the endpoint can do is also told to a preflight.
+    if (ctx.method === 'OPTIONS' && ctx.get('access-control-request-method') !== '' && discoverable.test(ctx.path))
+      await next()
+  }
 }
 
 export function listen(server: Server, host: string, port: number): Promise<void> {

@@ -61,7 +61,7 @@ export function jobOperations(db: Kysely<Schema>, now: () => number) {
     *storedUploads(after: number, limit: number): Operation<readonly Upload[]> {
       return (yield* rows(texts.storedUploads, { after, limit })).map(toUpload)
     },
-    /** Uploads that were on their way in one request, which has gone: nobody can bring the rest. */
+    /** Uploads that were on their way in their only request, which has gone: nobody can bring the rest. */
     *interrupted(): Operation<readonly Upload[]> {
       return (yield* rows(texts.interrupted, {})).map(toUpload)
     },
@@ -138,7 +138,7 @@ function jobQueries(db: Kysely<Schema>) {
         .where('expires_at', '<=', p.now)
         .where('state', 'in', ['pending', 'receiving'])
         .where(
-          sql<boolean>`not exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is null)`,
+          sql<boolean>`not exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is null and i.grows = 0)`,
         )
         .limit(p.limit),
     ),
@@ -188,12 +188,15 @@ function jobQueries(db: Kysely<Schema>) {
         .selectAll()
         .where('state', '=', 'receiving')
         .where('object_key', 'is', null)
+        .where('resumable', 'is', null)
         .where(
           sql<boolean>`exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is null)
             and not exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is not null)`,
         ),
     ),
-    intents: query<object>()(() => db.selectFrom('object_intent').select('object_key').where('until', 'is', null)),
+    intents: query<object>()(() =>
+      db.selectFrom('object_intent').select('object_key').where('until', 'is', null).where('grows', '=', 0),
+    ),
     allDue: query<{ due: number }>()((p) =>
       db
         .updateTable('job')

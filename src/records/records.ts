@@ -5,6 +5,7 @@ import { accountOperations } from './accounts.ts'
 import { auditOperations } from './audit.ts'
 import { batchOperations } from './batches.ts'
 import { claimOperations } from './idempotency.ts'
+import { growingOperations } from './growing.ts'
 import { jobOperations } from './jobs.ts'
 import { listOperations } from './lists.ts'
 import type { Operation } from './query.ts'
@@ -34,6 +35,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
   const now = options.now ?? Date.now
   const accounts = accountOperations(db, options.defaultQuota, now)
   const uploads = uploadOperations(db, options.defaultQuota, now)
+  const growing = growingOperations(db, uploads.core, now)
   const batches = batchOperations(db, uploads, now)
   const lists = listOperations(db)
   const claims = claimOperations(db, now)
@@ -84,6 +86,14 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     staged: (key) => read(() => uploads.staged(key)),
     putKey: (id) => read(() => uploads.putKey(id)),
     transition: (id, change) => submit(() => uploads.transition(id, change)),
+    growth: (id) => read(() => growing.growth(id)),
+    grow: (id, grown) => submit(() => growing.grow(id, grown)),
+    keptBytes: (key, range) => read(() => growing.keptBytes(key, range)),
+    renewKey: (id, from, to) => submit(() => growing.renewKey(id, from, to)),
+    unnoted: () => read(() => growing.unnoted()),
+    setLength: (id, bytes, reserve) => submit(() => growing.setLength(id, bytes, reserve)),
+    answeredEarly: (id) => submit(() => growing.answeredEarly(id)),
+    joined: (digest) => read(() => growing.joined(digest)),
     remove: (id, how) =>
       submit(function* () {
         yield* batches.forgetEmptyBatch(yield* uploads.remove(id, how))

@@ -37,6 +37,7 @@ export function toUpload(row: Selectable<UploadTable>): Upload {
     properties: JSON.parse(row.properties),
     extra: JSON.parse(row.extra),
     rejection: row.rejection === null ? null : JSON.parse(row.rejection),
+    resumable: row.resumable === null ? null : JSON.parse(row.resumable),
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     expiresAt: row.expires_at,

@@ -41,6 +41,15 @@ export interface Schema {
     at: number
     until: number | null
     note: string | null
+    grows: Generated<number>
+  }
+  object_piece: {
+    number: Generated<number>
+    object_key: string
+    start: number
+    size: number
+    ref: string | null
+    bytes: Uint8Array | null
   }
   installation: { id: string }
   ledger: {
@@ -102,6 +111,8 @@ export interface UploadTable {
   properties: string
   extra: string
   rejection: string | null
+  resumable: string | null
+  joined: Uint8Array | null
   created_at: number
   updated_at: number
   expires_at: number | null

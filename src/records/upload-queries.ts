@@ -23,6 +23,8 @@ export function uploadColumns(record: NewRecord) {
     filename: record.filename,
     declared_type: record.declaredType,
     declared_size: record.declaredSize,
+    resumable: record.resumable ? JSON.stringify(record.resumable) : null,
+    joined: record.joined ?? null,
     declared_checksum: record.declaredChecksum === null ? null : JSON.stringify(record.declaredChecksum),
     content_type: record.properties.contentType,
     reserved: record.reserve,
@@ -118,6 +120,7 @@ export function uploadQueries(db: Kysely<Schema>) {
         .orderBy('number')
         .limit(sameBytesLimit),
     ),
+    joined: query<{ digest: Uint8Array }>()((p) => db.selectFrom('upload').selectAll().where('joined', '=', p.digest)),
     insertUpload: query<ReturnType<typeof uploadColumns>>()((p) =>
       db
         .insertInto('upload')
@@ -145,6 +148,8 @@ export function uploadQueries(db: Kysely<Schema>) {
           properties: p.properties,
           extra: p.extra,
           rejection: null,
+          resumable: p.resumable,
+          joined: p.joined,
           created_at: p.created_at,
           updated_at: p.updated_at,
           expires_at: p.expires_at,
@@ -157,6 +162,8 @@ export function uploadQueries(db: Kysely<Schema>) {
         .set({
           state: p.state,
           content_type: p.content_type,
+          declared_size: p.declared_size,
+          resumable: p.resumable,
           size: p.size,
           received: p.received,
           reserved: p.reserved,
@@ -175,10 +182,10 @@ export function uploadQueries(db: Kysely<Schema>) {
       db.updateTable('upload').set({ reserved: p.reserved }).where('id', '=', p.id),
     ),
     deleteUpload: query<{ id: Uint8Array }>()((p) => db.deleteFrom('upload').where('id', '=', p.id)),
-    insertIntent: query<{ key: string; upload: Uint8Array; at: number; until: number | null }>()((p) =>
+    insertIntent: query<{ key: string; upload: Uint8Array; at: number; until: number | null; grows: number }>()((p) =>
       db
         .insertInto('object_intent')
-        .values({ object_key: p.key, upload_id: p.upload, at: p.at, until: p.until, note: null }),
+        .values({ object_key: p.key, upload_id: p.upload, at: p.at, until: p.until, note: null, grows: p.grows }),
     ),
     takeIntent: query<{ key: string; upload: Uint8Array }>()((p) =>
       db
@@ -210,6 +217,14 @@ export function uploadQueries(db: Kysely<Schema>) {
             .select(sql<string>`object_key`.as('object_key'))
             .where('object_key', '=', p.key),
         ),
+    ),
+    deletePieces: query<{ key: string }>()((p) => db.deleteFrom('object_piece').where('object_key', '=', p.key)),
+    lastingKeys: query<{ upload: Uint8Array }>()((p) =>
+      db
+        .selectFrom('object_intent')
+        .select('object_key')
+        .where('upload_id', '=', p.upload)
+        .where((eb) => eb.or([eb('until', 'is not', null), eb('grows', '=', 1)])),
     ),
     putKeys: query<{ upload: Uint8Array }>()((p) =>
       db

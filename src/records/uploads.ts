@@ -46,6 +46,12 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
     for (const job of jobs) yield* rows(texts.insertJob, jobColumns(job, now()))
   }
 
+  /** There is at most one job that looks after an upload's verdict. */
+  function* replaceVerdicts(row: Row, jobs: readonly NewJob[]): Operation<void> {
+    if (row.resumable !== null && jobs.length > 0) yield* rows(texts.deleteVerdicts, { id: row.id })
+    yield* addJobs(jobs)
+  }
+
   function* load(id: string, from?: readonly UploadState[]): Operation<Row> {
     const row = yield* first(texts.get, { id: idBytes(id) })
     if (!row) throw notFound()
@@ -61,20 +67,25 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
 
   function* abandon(key: string, note: string | null = null): Operation<void> {
     const intent = yield* first(texts.deleteIntent, { key })
+    yield* rows(texts.deletePieces, { key })
     yield* addJobs([{ kind: 'clear-object', key, note: intent?.note ?? note, until: intent?.until ?? null }])
   }
 
-  /** What is under the keys of the upload's URLs is not wanted any more, nor what may still come there. */
-  function* endUrls(row: Row): Operation<void> {
-    for (const { object_key: key } of yield* rows(texts.putKeys, { upload: row.id })) yield* abandon(key)
+  /** What is under the keys of the upload's URLs, or grows, is not wanted any more, nor what may still come there. */
+  function* endKeys(row: Row): Operation<void> {
+    for (const { object_key: key } of yield* rows(texts.lastingKeys, { upload: row.id })) yield* abandon(key)
   }
 
   return {
+    /** For operations on uploads in other files. */
+    core: { texts, count, addJobs, replaceVerdicts, load, write },
     holdProject,
 
     *create(record: NewRecord): Operation<Upload> {
       yield* rows(texts.insertWorkspace, { id: record.workspaceId, at: now() })
       if (record.projectId !== null) yield* holdProject(record.workspaceId, record.projectId, record.projectMode)
+      if (record.joined && (yield* first(texts.joined, { digest: record.joined })))
+        throw new UploadError('upload_state_conflict', 'There is such an upload already.')
       const row = yield* first(texts.insertUpload, uploadColumns(record))
       if (!row) throw new UploadError('internal', 'The record could not be written.')
       yield* count(row, 'reservation', 0, record.reserve, true)
@@ -85,8 +96,10 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
           upload: row.id,
           held: record.dialect === 'raw' ? 1 : 0,
         })
-      const intent = { upload: row.id, at: now() }
-      if (record.stagedKey !== null) yield* rows(texts.insertIntent, { ...intent, key: record.stagedKey, until: null })
+      const intent = { upload: row.id, at: now(), grows: 0 }
+      const grows = record.resumable != null && record.resumable.parts === null ? 1 : 0
+      if (record.stagedKey !== null)
+        yield* rows(texts.insertIntent, { ...intent, key: record.stagedKey, until: null, grows })
       if (record.put !== null) yield* rows(texts.insertIntent, { ...intent, ...record.put })
       yield* addJobs(record.jobs ?? [])
       return toUpload(row)
@@ -109,7 +122,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
 
     *stage(id: string, key: string): Operation<Upload> {
       const row = yield* load(id, ['pending', 'receiving'])
-      yield* rows(texts.insertIntent, { key, upload: row.id, at: now(), until: null })
+      yield* rows(texts.insertIntent, { key, upload: row.id, at: now(), until: null, grows: 0 })
       return toUpload(row)
     },
 
@@ -117,12 +130,13 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       const row = yield* load(id, ['pending', 'receiving'])
       // A key that was given up meanwhile has a job that removes what is under it.
       if (!(yield* first(texts.takeIntent, { key: bytes.key, upload: row.id }))) throw givenUp()
+      yield* rows(texts.deletePieces, { key: bytes.key })
       if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])
-      yield* endUrls(row)
+      yield* endKeys(row)
       // Without the quota plugin nothing is held, and nothing may be asked of the quota here either.
       const held = row.reserved === 0 ? 0 : bytes.size
       yield* count(row, 'reservation', 0, held - row.reserved, true)
-      yield* addJobs(bytes.jobs)
+      yield* replaceVerdicts(row, bytes.jobs)
       return yield* write(row, {
         state: bytes.to,
         reserved: held,
@@ -169,7 +183,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       if (change.to === 'rejected' || change.to === 'expired') {
         yield* count(row, 'reservation', 0, -row.reserved, false)
         if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])
-        yield* endUrls(row)
+        yield* endKeys(row)
         Object.assign(next, { reserved: 0, object_key: null, expires_at: null })
         if (change.rejection)
           next.rejection = JSON.stringify({ code: change.rejection.code, message: change.rejection.message })
@@ -189,7 +203,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       yield* rows(texts.deleteJobs, { id: row.id })
       yield* rows(texts.deleteUpload, { id: row.id })
       if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])
-      yield* endUrls(row)
+      yield* endKeys(row)
       yield* addJobs(options.jobs(toUpload(row)))
       return row.batch_id
     },
@@ -228,10 +242,10 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
 
 const digestOf = (sha256: string | null): Buffer | null => (sha256 === null ? null : Buffer.from(sha256, 'hex'))
 
-const givenUp = (): UploadError =>
+export const givenUp = (): UploadError =>
   new UploadError('upload_state_conflict', 'The bytes have come under a key that was given up.')
 
-const wrongState = (state: string): UploadError =>
+export const wrongState = (state: string): UploadError =>
   new UploadError('upload_state_conflict', `The upload is ${state}: this cannot be done now.`)
 
 /** Merges what plugins found; `content_type` has a column of its own because lists filter by it. */

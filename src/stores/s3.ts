@@ -8,9 +8,10 @@ import {
   ListObjectsV2Command,
 } from '@aws-sdk/client-s3'
 import { notFound, storageUnavailable } from '../errors.ts'
-import { type ByteRange, checkRange, keyPattern, type ObjectStore } from '../uploads/object-store.ts'
+import { type ByteRange, checkRange, type Growth, keyPattern, type ObjectStore } from '../uploads/object-store.ts'
 import { s3Diagnosis } from './s3/diagnose.ts'
-import { directAccess } from './s3/direct.ts'
+import { s3Concat } from './s3/concat.ts'
+import { copyPart, directAccess } from './s3/direct.ts'
 import { type PartMemory, partMemory } from './s3/memory.ts'
 import { abortAll, abortUpload, openUploads } from './s3/multipart.ts'
 import { partSizes } from './s3/part-sizes.ts'
@@ -20,6 +21,8 @@ import { s3Writer } from './s3/writer.ts'
 
 /** Milliseconds without a byte from the store, while we wait for one, after which a download is given up. */
 const readIdleMs = 30_000
+
+const nothing: Growth = { bytes: 0, note: null, pieces: [] }
 
 /** Milliseconds in which the bucket must answer when it is only asked whether it does: probes wait no longer. */
 const checkMs = 3_000
@@ -96,10 +99,25 @@ export function s3Store(options: S3StoreOptions): S3Store {
     return answer?.Body
   }
 
+  async function read(key: string, range?: ByteRange, signal?: AbortSignal): Promise<Readable> {
+    const body = await get(key, range, signal)
+    return body instanceof Readable ? guarded(body, signal) : Readable.from([])
+  }
+
   async function remove(key: string): Promise<void> {
     const command = new DeleteObjectCommand(at(key))
     await request('The object could not be removed.', (abortSignal) => client.send(command, { abortSignal }))
   }
+
+  /** @param begun bytes of the first part that the object has already */
+  const writing = (key: string, length: number | null, begun?: number) => ({
+    client,
+    bucket,
+    key: place(key),
+    memory,
+    partSize: partSizes(length, options.largestObject, profile.equalParts, begun),
+    equalParts: profile.equalParts,
+  })
 
   const direct = directAccess({
     client,
@@ -128,15 +146,30 @@ export function s3Store(options: S3StoreOptions): S3Store {
       pathStyle: address.forcePathStyle,
     }),
     write(key, { length = null, note = async () => {} } = {}) {
-      return s3Writer({
+      const coming = length
+      return s3Writer({ ...writing(key, length), length, coming, note, growth: nothing })
+    },
+    grow(key, { growth, length, coming, note, ...keeping }) {
+      const begun = growth.pieces.find(({ ref }) => ref !== null)
+      return s3Writer({ ...writing(key, length, begun?.size), length, coming, note, growth, keeping })
+    },
+    async concat(sources, key, { note = async () => {}, signal }) {
+      const total = sources.reduce((sum, { size }) => sum + size, 0)
+      const partSize = partSizes(total, options.largestObject, true)
+      await s3Concat({
         client,
         bucket,
         key: place(key),
         memory,
-        length,
-        partSize: partSizes(length, options.largestObject, profile.equalParts),
-        equalParts: profile.equalParts,
         note,
+        signal,
+        sources: sources.map((source) => ({ ...source, key: place(source.key) })),
+        limits: {
+          largestCopy: Math.min(copyPart, options.largestCopy ?? copyPart),
+          largestGathered: memory.total,
+          equalPart: profile.equalParts ? partSize(1) : null,
+        },
+        read: (source, range, abort) => read(sources[source]?.key ?? '', range, abort),
       })
     },
     async clear(key, note) {
@@ -144,10 +177,7 @@ export function s3Store(options: S3StoreOptions): S3Store {
       else await abortUpload(client, at(key), note)
       await remove(key)
     },
-    async read(key, range, signal) {
-      const body = await get(key, range, signal)
-      return body instanceof Readable ? guarded(body, signal) : Readable.from([])
-    },
+    read,
     async bytes(key, range, signal) {
       const body = await get(key, range, signal)
       if (!(body instanceof Readable)) return new Uint8Array(0)

@@ -116,7 +116,7 @@ export async function skip(deps: IngestDependencies, body: Body, category: strin
   if (end !== 'whole') throw endError(body, end, null, limit)
 }
 
-const intakeOptions = (deps: IngestDependencies, { ownChunks }: Body) => ({
+export const intakeOptions = (deps: IngestDependencies, { ownChunks }: Body) => ({
   idleTimeoutMs: deps.bodyIdleMs,
   ...(ownChunks === undefined ? {} : { ownChunks }),
 })

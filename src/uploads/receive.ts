@@ -36,6 +36,10 @@ export interface Intake {
    * body was cut, stopped or silent is handed over too; after an overflow nothing is. Rejects with the error of the sink.
    */
   drain(sink: Sink): Promise<Received>
+  /** Bytes that have come. */
+  readonly received: number
+  /** Hands over what has come though no gather is full; the sink is called also when that is nothing. */
+  flush(): void
   /** Stops reading for good. The rest of the body stays where it is: the connection cannot be used again without reading it. */
   stop(): void
 }
@@ -127,6 +131,7 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
   let headBytes = 0
   /** The gather is full. Its size may change meanwhile, with the number of bodies. */
   let paused = false
+  let flushing = false
   let end: End | undefined
   let waiting: Waiting | undefined
 
@@ -206,8 +211,9 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
     async drain(sink) {
       let bytes = 0
       for (;;) {
-        await until(() => end !== undefined || paused)
+        await until(() => end !== undefined || paused || flushing)
         if (end === 'overflow' || (end !== undefined && gather.bytes === 0)) return { bytes, end }
+        flushing = false
         const taken = gather
         gather = new Gather()
         resume()
@@ -220,6 +226,13 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
         bytes += taken.bytes
         if (ownChunks) taken.release()
       }
+    },
+    get received() {
+      return received
+    },
+    flush() {
+      flushing = true
+      wake()
     },
     stop: onStop,
   }

@@ -1,5 +1,6 @@
 import type { Patch, Upload, UploadState, NewUpload } from './upload.ts'
 import type { Rejection } from '../errors.ts'
+import type { ByteRange, Growth, NewPiece } from './object-store.ts'
 
 export interface Workspace {
   readonly id: string
@@ -94,6 +95,10 @@ export interface NewRecord extends NewUpload {
   readonly stagedKey: string | null
   /** Key to which a URL leads until then, past the gateway. */
   readonly put: { readonly key: string; readonly until: number } | null
+  /** It may come in several requests: its object grows, or is made of others. */
+  readonly resumable?: Upload['resumable']
+  /** Digest of what a final upload is made of: there is one for each. */
+  readonly joined?: Uint8Array | null
   readonly expiresAt: number | null
   readonly createdAt: number
   readonly jobs?: readonly NewJob[]
@@ -173,6 +178,17 @@ export interface Transition {
   /** Bytes that have come. */
   readonly received?: number
   readonly sha256?: string | null
+}
+
+/** The object of an upload has grown. */
+export interface Grown {
+  readonly key: string
+  /** Bytes that count from now on. */
+  readonly bytes: number
+  /** They replace all that are on record from the start of the first of them on. */
+  readonly pieces: readonly NewPiece[]
+  readonly expiresAt: number
+  readonly jobs: readonly NewJob[]
 }
 
 export interface ListFilter {
@@ -264,6 +280,24 @@ export interface Records {
   /** The key to which the upload's URL leads, past the gateway. */
   putKey(id: string): Promise<string | undefined>
   transition(id: string, change: Transition): Promise<Upload>
+
+  /** What is on record of the object of an upload that comes in several requests; `undefined` when it does not grow any more. */
+  growth(id: string): Promise<({ readonly key: string } & Growth) | undefined>
+  /** @throws {UploadError} `quota_exceeded`; `upload_state_conflict` when the object has more bytes, or its key was given up */
+  grow(id: string, grown: Grown): Promise<Upload>
+  /** Bytes of the object that are on record, in pieces without a `ref`. */
+  keptBytes(key: string, range: ByteRange): Promise<Uint8Array>
+  /** The object goes on under another key, and what may still come under the old one goes. */
+  renewKey(id: string, from: string, to: string): Promise<void>
+  /** Uploads whose objects grow and of which their writers have noted nothing. */
+  unnoted(): Promise<readonly { readonly id: string; readonly key: string }[]>
+  /** Bytes that the upload will have, when that was not known before. @param reserve bytes of quota to hold */
+  setLength(id: string, bytes: number, reserve: number): Promise<Upload>
+  /** Its client was told that all bytes are there. */
+  answeredEarly(id: string): Promise<void>
+  /** The final upload that is made of this. */
+  joined(digest: Uint8Array): Promise<Upload | undefined>
+
   /**
    * Removes the upload, gives back its bytes and leaves a job that removes the object.
    *

@@ -1,13 +1,15 @@
-import { randomBytes } from 'node:crypto'
 import { type ErrorCode, Rejection, UploadError } from '../errors.ts'
 import { arrivalsOf } from './arrivals.ts'
 import { batches } from './batches.ts'
 import { type Body, ingest, type IngestDependencies, type IngestOptions, skip } from './ingest.ts'
 import { collector } from './collect.ts'
+import type { Locker } from './locker.ts'
 import { type Begun, newRecord } from './new-record.ts'
+import { objectKey } from './object-key.ts'
 import type { Reserve } from './pipeline.ts'
 import { owned, type Principal } from './principal.ts'
 import type { Claim, NewJob, Records } from './records.ts'
+import { resumables } from './resumable.ts'
 import type { Finish, NewUpload, Upload, UploadContextRef } from './upload.ts'
 import { verdictsOf } from './verdicts.ts'
 
@@ -21,6 +23,9 @@ export interface ServiceDependencies extends IngestDependencies {
   readonly presignTtlMs: number
   /** Milliseconds for which bytes that nobody confirms are kept. */
   readonly confirmWithinMs: number
+  /** Milliseconds for which an unfinished upload of the resumable protocol is kept after something has come for it. */
+  readonly resumeWithinMs: number
+  readonly locker: Locker
   /** Milliseconds that a request waits for the pipeline. */
   readonly syncBudgetMs: number
   /** There are new jobs that should not wait for the worker's next round. */
@@ -40,6 +45,18 @@ export function uploadService(deps: ServiceDependencies) {
   const collections = new Map<string, Promise<Upload>>()
   const collecting = collector(deps)
   const verdicts = verdictsOf({ ...deps, endJobs, reserveFor })
+  const resumable = resumables({
+    ...deps,
+    expiryMs: deps.resumeWithinMs,
+    verdicts,
+    reserveFor,
+    stoppable,
+    discard,
+    async reject(id, rejection) {
+      await rejectReceiving(id, rejection)
+      deps.wakeJobs()
+    },
+  })
 
   /** Makes the record of an upload whose bytes come later. */
   async function create(
@@ -167,8 +184,11 @@ export function uploadService(deps: ServiceDependencies) {
   }
 
   /** Work for an upload that ends, with the reason, when somebody ends the upload. */
-  async function stoppable(id: string, work: (signal: AbortSignal) => Promise<Upload>): Promise<Upload> {
-    const stopped = new AbortController()
+  async function stoppable(
+    id: string,
+    work: (signal: AbortSignal) => Promise<Upload>,
+    stopped = new AbortController(),
+  ): Promise<Upload> {
     const controllers = running.get(id) ?? new Set()
     running.set(id, controllers.add(stopped))
     try {
@@ -203,8 +223,8 @@ export function uploadService(deps: ServiceDependencies) {
       case 'pending':
       case 'receiving':
     }
-    if (upload.batchId !== null)
-      throw new UploadError('upload_not_received', 'The request that brings it still runs, and will finish it.')
+    if (upload.batchId !== null || upload.resumable !== null)
+      throw new UploadError('upload_not_received', 'It is still being brought, and is finished by its last byte.')
     const change = { from: ['receiving'], to: 'processing', expiresAt: null, jobs: [verdicts.job(upload.id)] } as const
     try {
       if (upload.objectKey === null) return await verdicts.wait(await collectOnce(upload, context))
@@ -260,7 +280,8 @@ export function uploadService(deps: ServiceDependencies) {
 
   /** An upload whose time is over: nobody brings the rest any more. What has come past the gateway may still be confirmed. */
   async function expire(upload: Upload): Promise<void> {
-    if (await collecting.keep(upload)) return
+    // Bytes are coming for it: that counts more than the clock.
+    if (running.has(upload.id) || (await collecting.keep(upload))) return
     await records.transition(upload.id, { from: ['pending', 'receiving'], to: 'expired', jobs: endJobs(upload) })
   }
 
@@ -279,7 +300,9 @@ export function uploadService(deps: ServiceDependencies) {
   /** The verdict has written its own rejection; one that came before it is written here. */
   async function rejectReceiving(id: string, rejection: Rejection): Promise<boolean> {
     const upload = await records.get(id)
-    if (upload?.state !== 'receiving') return false
+    if (upload?.state === 'pending')
+      await records.transition(id, { from: ['pending'], to: 'receiving' }).catch(ignoreMissing)
+    else if (upload?.state !== 'receiving') return false
     const ended = records.transition(id, { from: ['receiving'], to: 'rejected', rejection, jobs: endJobs(upload) })
     await ended.catch(ignoreMissing)
     return true
@@ -306,7 +329,10 @@ export function uploadService(deps: ServiceDependencies) {
   }
 
   /** At the start, before anything else: nothing is on its way any more. */
-  const recover = (): Promise<void> => records.recover(endJobs)
+  async function recover(): Promise<void> {
+    await records.recover(endJobs)
+    await resumable.recover()
+  }
 
   return {
     create,
@@ -316,7 +342,11 @@ export function uploadService(deps: ServiceDependencies) {
     settle,
     lookForArrival: (id: string) => arrivals.look(id),
     recall,
-    resume: verdicts.resume,
+    async resume(id: string): Promise<void> {
+      await resumable.resume(id)
+      await verdicts.resume(id)
+    },
+    resumable,
     remove,
     expire,
     recover,
@@ -328,12 +358,6 @@ export type UploadService = ReturnType<typeof uploadService>
 
 /** What a confirm is told when the upload has changed since it looked. */
 const racedCodes: ReadonlySet<ErrorCode> = new Set(['upload_state_conflict', 'upload_not_received'])
-
-/** Every attempt to bring bytes writes under a key of its own, so that a late one never touches what came after. */
-function objectKey(id: string): string {
-  const plain = id.replaceAll('-', '')
-  return `${plain.slice(-2)}/${plain}.${randomBytes(6).toString('hex')}`
-}
 
 function ignoreMissing(error: unknown): void {
   if (!(error instanceof UploadError && error.code === 'not_found')) throw error

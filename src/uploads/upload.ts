@@ -42,6 +42,19 @@ export interface UploadContextRef {
   readonly id: string
 }
 
+/** What belongs to an upload that may come in several requests. */
+export interface Resumable {
+  /** What its client has sent, and gets back as it came. */
+  readonly metadata: string | null
+  readonly concat: string | null
+  /** It is to become a part of others, and no file by itself. */
+  readonly partial: boolean
+  /** Ids of the uploads whose bytes follow one another in it; `null`: it is no final upload. */
+  readonly parts: readonly string[] | null
+  /** Its client was told that all bytes are there, before there was a verdict on them. */
+  readonly answered: boolean
+}
+
 /** One file: its record. The bytes are an object in the store, under `objectKey`. */
 export interface Upload {
   /** UUID version 7, lower case: sorts by the time of creation. */
@@ -79,6 +92,8 @@ export interface Upload {
   readonly extra: Readonly<Record<string, unknown>>
   /** Why the upload was refused, when `state` is `rejected`. */
   readonly rejection: { readonly code: ErrorCode; readonly message: string } | null
+  /** `null`: it does not come by the resumable protocol. */
+  readonly resumable: Resumable | null
   /** Milliseconds since 1970, as all times in the code. */
   readonly createdAt: number
   readonly updatedAt: number

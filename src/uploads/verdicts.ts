@@ -21,6 +21,9 @@ export interface VerdictDependencies extends ExamineDependencies {
   reserveFor(id: string): Reserve
 }
 
+/** What there is to ask about verdicts. */
+export type VerdictWaits = Pick<ReturnType<typeof verdictsOf>, 'wait' | 'decide' | 'job'>
+
 /** Decides on uploads whose bytes are all there. */
 export function verdictsOf(deps: VerdictDependencies) {
   const { records, pipeline, policy } = deps

@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { ObjectStore } from '../../src/uploads/object-store.ts'
 import { abortingContract } from './object-store/aborting.ts'
 import { freshStores, keysOf, newKey, type Open, put, type RawAccess, same } from './object-store/fresh.ts'
+import { growingContract } from './object-store/growing.ts'
 import { readingContract } from './object-store/reading.ts'
 import { writingContract } from './object-store/writing.ts'
 
@@ -38,6 +39,7 @@ export function objectStoreContract(name: string, open: Open): void {
     writingContract(open)
     abortingContract(open)
     readingContract(open)
+    growingContract(open)
     describe('as a whole', () => {
       const fresh = freshStores(open)
       let store: ObjectStore

@@ -2,6 +2,7 @@ import { describe } from 'vitest'
 import { accountsContract } from './records/accounts.ts'
 import { batchesContract } from './records/batches.ts'
 import type { Open } from './records/fresh.ts'
+import { growingContract } from './records/growing.ts'
 import { idempotencyContract } from './records/idempotency.ts'
 import { jobsContract } from './records/jobs.ts'
 import { listsContract } from './records/lists.ts'
@@ -16,6 +17,7 @@ export function recordsContract(name: string, open: Open): void {
     accountsContract(open)
     uploadsContract(open)
     putsContract(open)
+    growingContract(open)
     batchesContract(open)
     idempotencyContract(open)
     listsContract(open)

@@ -45,8 +45,8 @@ describe('a file of SQLite records', () => {
   })
 
   it('is brought to this version of the tables once', () => {
-    expect(migrateFile(path)).toEqual({ from: 0, to: 3 })
-    expect(migrateFile(path)).toEqual({ from: 3, to: 3 })
+    expect(migrateFile(path)).toEqual({ from: 0, to: 4 })
+    expect(migrateFile(path)).toEqual({ from: 4, to: 4 })
   })
 
   it('is written through connections that survive a power loss and check references', async () => {

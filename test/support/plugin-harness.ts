@@ -39,6 +39,7 @@ export const sampleUpload = (over: Partial<Upload> = {}): Upload => ({
   properties: { contentType: 'application/octet-stream', format: null },
   extra: {},
   rejection: null,
+  resumable: null,
   createdAt: 0,
   updatedAt: 0,
   expiresAt: null,

@@ -9,6 +9,7 @@ import { objectJobs } from '../../src/jobs/objects.ts'
 import { type JobAnswer, type JobHandlers, startWorker, type Worker } from '../../src/jobs/worker.ts'
 import { type PluginRunner, pluginRunner } from '../../src/pipeline/runner.ts'
 import type { Plugin, PluginLog } from '../../src/plugin.ts'
+import { memoryLocker } from '../../src/lockers/memory.ts'
 import { diskStore } from '../../src/stores/disk.ts'
 import type { Body } from '../../src/uploads/ingest.ts'
 import type { ObjectStore } from '../../src/uploads/object-store.ts'
@@ -99,6 +100,8 @@ export async function startRig(first: RigOptions = {}): Promise<Rig> {
       bodyIdleMs: 60_000,
       presignTtlMs: 60_000,
       confirmWithinMs: 60_000,
+      resumeWithinMs: 60_000,
+      locker: memoryLocker(),
       syncBudgetMs: 10_000,
       wakeJobs: () => {},
       onError: (err, uploadId) => log.error({ err, uploadId }, 'a verdict could not be reached'),

@@ -9,14 +9,15 @@ import {
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { UploadError } from '../../errors.ts'
 import type { ArrivedObject, DirectAccess, PutTerms } from '../../uploads/object-store.ts'
+import { eachAtOnce } from './at-once.ts'
 import { beginMultipart, completeMultipart, objectType, type SentPart } from './multipart.ts'
 import { answered, innerMs, request } from './requests.ts'
 
 /** Bytes of one PutObject or CopyObject at most: 5 GB, in whichever way the server counts them. */
 const largestSingle = 5_000_000_000
 /** Bytes of one part of a larger copy. */
-const copyPart = 1024 * 1024 * 1024
-const copiesInFlight = 4
+export const copyPart = 1024 * 1024 * 1024
+export const copiesInFlight = 4
 const secondMs = 1_000
 /** Seconds: SigV4 URLs are good for a week at most. */
 const longestUrl = 7 * 24 * 3_600
@@ -132,32 +133,18 @@ export function directAccess(options: DirectOptions): DirectAccess {
     const size = Math.min(copyPart, largestCopy)
     const starts = Array.from({ length: Math.ceil(from.size / size) }, (_, i) => i * size)
     const parts: SentPart[] = []
-    const todo = starts.entries()
-    // The first failure ends the others too: nothing may reach the store when we have returned.
-    const failed = new AbortController()
-    const either = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal
-    async function work(): Promise<void> {
-      for (const [i, start] of todo) {
-        const command = new UploadPartCopyCommand({
-          ...target,
-          ...sourceOf(from),
-          UploadId: started.UploadId,
-          PartNumber: i + 1,
-          CopySourceRange: `bytes=${start}-${Math.min(start + size, from.size) - 1}`,
-        })
-        const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
-        const { CopyPartResult } = await request(message, send, { signal: either, deadlineMs: innerMs(size) })
-        parts.push({ PartNumber: i + 1, ETag: CopyPartResult?.ETag })
-      }
-    }
-    const workers = Array.from({ length: copiesInFlight }, () =>
-      work().catch((error: unknown) => {
-        failed.abort(error)
-        throw error
-      }),
-    )
-    await Promise.allSettled(workers)
-    either.throwIfAborted()
+    await eachAtOnce(starts.entries(), copiesInFlight, signal, async ([i, start], abort) => {
+      const command = new UploadPartCopyCommand({
+        ...target,
+        ...sourceOf(from),
+        UploadId: started.UploadId,
+        PartNumber: i + 1,
+        CopySourceRange: `bytes=${start}-${Math.min(start + size, from.size) - 1}`,
+      })
+      const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
+      const { CopyPartResult } = await request(message, send, { signal: abort, deadlineMs: innerMs(size) })
+      parts.push({ PartNumber: i + 1, ETag: CopyPartResult?.ETag })
+    })
     await completeMultipart(client, target, started, { parts, size: from.size }, { message, signal })
   }
 

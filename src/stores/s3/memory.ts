@@ -1,7 +1,7 @@
-import { Readable } from 'node:stream'
+import { largestKeptPiece } from '../../uploads/object-store.ts'
 
-/** Bytes of the pieces that memory is given out in. */
-export const slabBytes = 256 * 1024
+/** Bytes of the pieces that memory is given out in: each may go on record as it is. */
+export const slabBytes = largestKeptPiece
 /** Share of the slabs that leases of more than one slab may take: the rest is for small objects, which never wait for large ones. */
 const largeShare = 3 / 4
 /** Milliseconds after which a lease that waits is overtaken by smaller ones no more. */
@@ -21,11 +21,11 @@ export interface Lease {
   fill(chunk: Uint8Array): number
   /** Waits for room for so many bytes in all. */
   grow(bytes: number, signal: AbortSignal): Promise<void>
-  /** The bytes, as often as they are asked for. @param onTaken called with every piece that is taken */
-  body(onTaken?: () => void): Readable
+  /** The bytes, slab by slab. Nobody may have them any more after `release`. */
+  slabs(): readonly Uint8Array[]
   /** Gives back what is not filled. */
   trim(): void
-  /** Gives all of it back; what `body` has handed out must be destroyed then. */
+  /** Gives all of it back. */
   release(): void
 }
 
@@ -61,7 +61,7 @@ export function partMemory(budgetBytes: number): PartMemory {
   let timer: NodeJS.Timeout | undefined
 
   /** Some lease can be filled to its end without waiting, so there will be memory again. */
-  const someWhole = (): boolean => [...leases].some((lease) => lease.whole && lease.slabs > 1)
+  const someWhole = (): boolean => [...leases].some((lease) => lease.whole && lease.granted > 1)
   const fits = (slabs: number): boolean =>
     slabs === 1 ? granted < total : granted + slabs <= forLarge || (slabs > 1 && !someWhole())
 
@@ -157,7 +157,7 @@ interface Pool {
 
 class PartLease implements Lease {
   /** Slabs that it may fill. */
-  slabs = 0
+  granted = 0
   /** It has not been trimmed: it can be filled to its end. */
   whole = true
   bytes = 0
@@ -172,12 +172,12 @@ class PartLease implements Lease {
   }
 
   get room(): number {
-    return this.slabs * slabBytes
+    return this.granted * slabBytes
   }
 
   take(slabs: number): void {
     this.#pool.take(slabs)
-    this.slabs += slabs
+    this.granted += slabs
     this.whole = true
     this.since = performance.now()
   }
@@ -196,38 +196,27 @@ class PartLease implements Lease {
   }
 
   async grow(bytes: number, signal: AbortSignal): Promise<void> {
-    const more = slabsOf(bytes) - this.slabs
+    const more = slabsOf(bytes) - this.granted
     if (more > 0) await this.#pool.wait(Math.max(2, more), signal, () => this.take(more))
   }
 
   trim(): void {
     // The one that goes beyond the budget keeps what it has: it is what frees the others.
     if (!this.#pool.mayGoBeyond()) return
-    const unfilled = this.slabs - this.#filled.length
-    this.slabs = this.#filled.length
+    const unfilled = this.granted - this.#filled.length
+    this.granted = this.#filled.length
     this.whole = false
     this.#pool.give(unfilled, [])
   }
 
-  body(onTaken: () => void = () => {}): Readable {
-    const filled = this.#filled
-    let left = this.bytes
-    let next = 0
-    return new Readable({
-      highWaterMark: slabBytes,
-      read() {
-        onTaken()
-        const piece = filled[next++]?.subarray(0, left)
-        left -= piece?.length ?? 0
-        this.push(piece && piece.length > 0 ? piece : null)
-      },
-    })
+  slabs(): readonly Uint8Array[] {
+    return this.#filled.map((slab, i) => slab.subarray(0, this.bytes - i * slabBytes))
   }
 
   release(): void {
-    const slabs = this.slabs
+    const slabs = this.granted
     const filled = this.#filled
-    this.slabs = 0
+    this.granted = 0
     this.bytes = 0
     this.#filled = []
     this.#pool.give(slabs, filled, this)

@@ -4,7 +4,9 @@ import {
   CreateMultipartUploadCommand,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
+  ListPartsCommand,
   type S3Client,
+  UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { UploadError } from '../../errors.ts'
 import { answered, innerMs, request } from './requests.ts'
@@ -60,31 +62,77 @@ export async function beginMultipart(
   return { UploadId, mayHaveTwin: tries > 1 }
 }
 
-/** Has the parts made one object of so many bytes. Only its caller may write under this key. */
+export interface Joined {
+  readonly parts: readonly SentPart[]
+  /** Bytes of all of them. */
+  readonly size: number
+  /** They may have been joined before. */
+  readonly mayBeDone?: boolean
+}
+
+/** Has the parts made one object. Only its caller may write under this key. */
 export async function completeMultipart(
   client: S3Client,
   target: Target,
   started: StartedUpload,
-  { parts, size }: { readonly parts: readonly SentPart[]; readonly size: number },
+  { size, mayBeDone = false, ...joined }: Joined,
   { message, signal }: MultipartOptions,
 ): Promise<void> {
-  const MultipartUpload = { Parts: parts.toSorted((a, b) => a.PartNumber - b.PartNumber) }
-  const command = new CompleteMultipartUploadCommand({ ...target, UploadId: started.UploadId, MultipartUpload })
+  const { UploadId } = started
+  const parts = joined.parts.toSorted((a, b) => a.PartNumber - b.PartNumber)
   let tries = 0
-  async function send(abortSignal: AbortSignal): Promise<void> {
-    tries++
-    try {
-      await client.send(command, { abortSignal })
-    } catch (error) {
-      // Nobody else can have made it: when the first answer was lost, the object is there.
-      if (tries === 1 || !answered(error, 'NoSuchUpload')) throw error
-      const found = await client.send(new HeadObjectCommand(target), { abortSignal })
-      if (found.ContentLength !== size) throw error
+  async function complete(Parts: SentPart[]): Promise<void> {
+    const command = new CompleteMultipartUploadCommand({ ...target, UploadId, MultipartUpload: { Parts } })
+    async function send(abortSignal: AbortSignal): Promise<void> {
+      tries++
+      try {
+        await client.send(command, { abortSignal })
+      } catch (error) {
+        // Nobody else can have made it: when the first answer was lost, the object is there.
+        if ((tries === 1 && !mayBeDone) || !answered(error, 'NoSuchUpload')) throw error
+        const found = await client.send(new HeadObjectCommand(target), { abortSignal })
+        if (found.ContentLength !== size) throw error
+      }
     }
+    await request(message, send, { signal, deadlineMs: innerMs(size) })
   }
-  await request(message, send, { signal, deadlineMs: innerMs(size) })
+  try {
+    await complete(parts)
+  } catch (error) {
+    if (!(error instanceof UploadError) || !answered(error.cause, 'InvalidPart')) throw error
+    const strays = await emptyStrays(client, { ...target, UploadId }, parts.at(-1)?.PartNumber ?? 0, {
+      message,
+      signal,
+    })
+    if (strays.length === 0) throw error
+    await complete([...parts, ...strays])
+  }
   // Not the one that is complete: some servers would take the object away. What this leaves holds no bytes, and goes with the sweep.
-  if (started.mayHaveTwin) await abortAll(client, target, started.UploadId).catch(() => {})
+  if (started.mayHaveTwin) await abortAll(client, target, UploadId).catch(() => {})
+}
+
+/**
+ * Makes parts empty that were sent and never counted. Some servers refuse to join an upload as long as one of its parts is left out, and
+ * parts cannot be removed.
+ *
+ * @param last number of the last part that counts
+ */
+async function emptyStrays(
+  client: S3Client,
+  upload: Target & { readonly UploadId: string },
+  last: number,
+  { message, signal }: MultipartOptions,
+): Promise<SentPart[]> {
+  const list = new ListPartsCommand({ ...upload, PartNumberMarker: String(last) })
+  const { Parts = [] } = await request(message, (abortSignal) => client.send(list, { abortSignal }), { signal })
+  const emptied: SentPart[] = []
+  for (const { PartNumber = 0 } of Parts) {
+    if (PartNumber <= last) continue
+    const command = new UploadPartCommand({ ...upload, PartNumber, ContentLength: 0, Body: '' })
+    const { ETag } = await request(message, (abortSignal) => client.send(command, { abortSignal }), { signal })
+    emptied.push({ PartNumber, ETag })
+  }
+  return emptied
 }
 
 export async function abortUpload(client: S3Client, target: Target, UploadId: string): Promise<void> {

@@ -1,7 +1,9 @@
 const mib = 1024 * 1024
 /** Smaller parts cost more requests than the memory is worth. */
 const smallestPart = 8 * mib
-/** S3 takes 10,000 parts; some are left for parts that must be cut early. */
+/** Parts of one object at most. */
+export const mostParts = 10_000
+/** Some are left for parts that must be cut early. */
 const plannedParts = 9_000
 /** Parts of an object of unknown length: the first number for which the size holds, and the size. Together 492 GiB. */
 const growing = [
@@ -23,10 +25,16 @@ const enoughFor = (length: number): number => Math.max(smallestPart, roundedUp(l
  * @param length bytes of the object; `null`: not known
  * @param largest bytes of the largest object that may come
  * @param equal every part has one size
+ * @param begun bytes of the first part, where it is in the store already
  */
-export function partSizes(length: number | null, largest: number, equal: boolean): (number: number) => number {
+export function partSizes(
+  length: number | null,
+  largest: number,
+  equal: boolean,
+  begun?: number,
+): (number: number) => number {
   if (length !== null || equal) {
-    const size = enoughFor(length ?? largest)
+    const size = (equal ? begun : undefined) ?? enoughFor(length ?? largest)
     return () => size
   }
   const last = Math.max(64 * mib, enoughFor(largest))

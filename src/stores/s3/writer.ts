@@ -1,15 +1,15 @@
-import type { Readable } from 'node:stream'
 import { PutObjectCommand, type S3Client, UploadPartCommand } from '@aws-sdk/client-s3'
 import { UploadError } from '../../errors.ts'
-import type { ObjectWriter } from '../../uploads/object-store.ts'
+import type { Growth, GrowingWriter } from '../../uploads/object-store.ts'
+import { sendBody } from './bodies.ts'
+import { growthRecord, type Keeping } from './growth.ts'
 import { type Lease, type PartMemory, slabBytes } from './memory.ts'
-import { leastPart } from './part-sizes.ts'
-import { beginMultipart, completeMultipart, objectType, type SentPart, type StartedUpload } from './multipart.ts'
-import { request } from './requests.ts'
+import { beginMultipart, completeMultipart, objectType, type StartedUpload } from './multipart.ts'
+import { leastPart, mostParts } from './part-sizes.ts'
 
 /** Parts of one object that are sent while the next one fills. */
 const partsInFlight = 2
-/** Parts of one object that may be cut before they are full: their numbers are not among those that the sizes are planned for. */
+/** Parts of an object of unknown length that may be cut before they are full: their numbers are not among those that are planned. */
 const mostEarlyParts = 900
 const unwritten = 'The object could not be written.'
 
@@ -21,114 +21,191 @@ export interface WriterOptions {
   readonly memory: PartMemory
   /** Bytes of the object; `null`: not known. */
   readonly length: number | null
+  /** Bytes that this writer will get; `null`: not known. */
+  readonly coming: number | null
   /** Bytes of each part, by its number. */
   readonly partSize: (number: number) => number
   readonly equalParts: boolean
   /** Keeps the id of the multipart upload. */
   readonly note: (text: string) => Promise<void>
+  readonly growth: Growth
+  /** Absent: nothing counts before `finish`. */
+  readonly keeping?: Keeping
+}
+
+/** A part that is cut. Its first bytes may be on record, the others are in memory. */
+interface Part {
+  readonly number: number
+  readonly start: number
+  readonly size: number
+  readonly tailBytes: number
+  readonly lease: Lease | undefined
 }
 
 /**
  * Collects bytes in memory, part by part. What fits in one part is one PutObject; else each part is sent while the next one fills,
  * and the store joins them. Parts are cut early, and memory given back, when others wait for it and the client is slow.
  */
-export function s3Writer(options: WriterOptions): ObjectWriter {
-  const { client, memory, length } = options
+export function s3Writer(options: WriterOptions): GrowingWriter {
+  const { client, memory, length, coming, partSize, growth, keeping } = options
   const target = { Bucket: options.bucket, Key: options.key }
   const stopped = new AbortController()
   const { signal } = stopped
   const sending = new Set<Promise<void>>()
-  const parts: SentPart[] = []
-  /** The part that fills. */
+  const record = growthRecord(growth, keeping, signal)
+  /** Number, beginning and memory of the part that fills. What is on record behind the last part is its tail. */
+  let number = record.parts.length + 1
+  let start = record.parts.reduce((sum, { size }) => sum + size, 0)
   let lease: Lease | undefined
-  let number = 1
-  let earlyParts = 0
-  let received = 0
-  let multipart: Promise<StartedUpload> | undefined
+  let earlyParts = record.parts.filter(({ size, PartNumber }) => size < partSize(PartNumber)).length
+  let written = 0
+  let multipart: Promise<StartedUpload> | undefined =
+    growth.note === null ? undefined : Promise.resolve({ UploadId: growth.note, mayHaveTwin: false })
   let failed: { readonly error: unknown } | undefined
   let state: 'open' | 'finished' | 'aborted' = 'open'
-  let running: Promise<unknown> = Promise.resolve()
+  let running: Promise<unknown> | undefined
+  /** Memory is given back between two calls. */
+  let relief: Promise<void> | undefined
 
-  /** Bytes that the part which fills can have at most. */
+  /** Bytes of the part that fills. */
+  const filled = (): number => record.tailBytes + (lease?.bytes ?? 0)
+
+  /** Bytes that the part which fills can have in memory at most. */
   function need(): number {
-    const size = options.partSize(number)
-    return length === null ? size : Math.max(1, Math.min(size, length - received + (lease?.bytes ?? 0)))
+    const toPartEnd = partSize(number) - record.tailBytes
+    const toEnd = length === null ? Infinity : length - start - record.tailBytes
+    const toCome = coming === null ? Infinity : coming - written + (lease?.bytes ?? 0)
+    return Math.max(1, Math.min(toPartEnd, toEnd, toCome))
   }
 
   /** Room for at least one byte more. */
   async function room(): Promise<Lease> {
-    if (lease && lease.bytes >= options.partSize(number)) await cut()
-    // Of a length that is not known, the first bytes may be all: they wait for no more memory than that.
-    lease ??= await memory.lease(length === null && received === 0 ? slabBytes : need(), signal, onPressure)
+    if (filled() >= partSize(number)) await cut()
+    // Where it is not known how many will come, the first bytes may be all: they wait for no more memory than that.
+    lease ??= await memory.lease(coming === null && written === 0 ? slabBytes : need(), signal, onPressure)
     if (lease.bytes >= lease.room) await lease.grow(Math.max(need(), lease.bytes + 1), signal)
     return lease
   }
 
-  function onPressure(pressed: Lease): void {
-    if (pressed !== lease || state !== 'open') return
-    const mayCut = !options.equalParts && sending.size < partsInFlight && earlyParts < mostEarlyParts
-    if (!mayCut || pressed.bytes < leastPart) return pressed.trim()
-    earlyParts++
-    send()
+  /** Whether the part that fills may be sent as it is. */
+  function mayCut(): boolean {
+    const size = partSize(number)
+    if (filled() >= size) return true
+    if (options.equalParts || filled() < leastPart) return false
+    if (length === null) return earlyParts < mostEarlyParts
+    return Math.ceil((length - start - filled()) / size) <= mostParts - number
   }
 
-  /** Sends the part that is full, as soon as fewer are on their way. */
+  function onPressure(pressed: Lease): void {
+    if (pressed !== lease || state !== 'open' || relief) return
+    if (!keeping && sending.size < partsInFlight && mayCut()) return send()
+    pressed.trim()
+    if (!keeping || keeping.hold || running) return
+    relief = relieve()
+      .catch(fail)
+      .finally(() => (relief = undefined))
+  }
+
+  /**
+   * Of an object that goes on after a crash, the parts that were on their way are sent anew. When only the first of them was cut early,
+   * the new ones are at most one fewer, and the last of them then has at least 5 MiB: so much `completeMultipart` can put right.
+   * This is why no other part is on its way here, and why what is held is never cut early: all of that may be given up.
+   */
+  async function relieve(): Promise<void> {
+    await allSent()
+    if (mayCut()) send()
+    else await keepLease()
+  }
+
+  /** Sends the part that fills, as soon as fewer are on their way. */
   async function cut(): Promise<void> {
     while (sending.size >= partsInFlight) await Promise.race(sending)
     throwFailure()
-    send()
+    // Under pressure it may be gone meanwhile.
+    if (mayCut()) send()
   }
 
   function send(): void {
-    const part = lease
-    if (!part) return
-    lease = undefined
-    const mine = number++
-    const sent = upload(mine, part)
-      .catch((error: unknown) => {
-        failed ??= { error }
-        stopped.abort(error)
-      })
-      .finally(() => {
-        part.release()
-        sending.delete(sent)
-      })
+    const part: Part = { number, start, size: filled(), tailBytes: record.tailBytes, lease }
+    if (part.size < partSize(number)) earlyParts++
+    next(part)
+    number++
+    const sent = upload(part)
+      .catch(fail)
+      .finally(() => sending.delete(sent))
     sending.add(sent)
   }
 
-  async function upload(PartNumber: number, part: Lease): Promise<void> {
+  /** What comes next belongs to another part. */
+  function next(part: Part): void {
+    start += part.size
+    lease = undefined
+    record.cut()
+  }
+
+  async function upload(part: Part): Promise<void> {
+    const PartNumber = part.number
+    const ETag = await sendPart(part).finally(() => part.lease?.release())
+    await record.sent({ start: part.start, size: part.size, PartNumber, ETag })
+  }
+
+  async function sendPart(part: Part): Promise<string | undefined> {
     const { UploadId } = await (multipart ??= beginMultipart(client, target, options.note, {
       message: unwritten,
       signal,
     }))
-    const headers = { UploadId, PartNumber, ContentLength: part.bytes }
-    const { ETag } = await sendBody(part, (Body, abortSignal) =>
-      client.send(new UploadPartCommand({ ...target, ...headers, Body }), { abortSignal }),
+    const headers = { UploadId, PartNumber: part.number, ContentLength: part.size }
+    const { ETag } = await sendBody(
+      () => contentOf(part),
+      (Body, abortSignal) => client.send(new UploadPartCommand({ ...target, ...headers, Body }), { abortSignal }),
+      { message: unwritten, signal },
     )
-    parts.push({ PartNumber, ETag })
+    return ETag
   }
 
-  async function sendBody<T>(part: Lease, ask: (body: Readable, abortSignal: AbortSignal) => Promise<T>): Promise<T> {
-    const sendOnce = async (deadline: AbortSignal, alive: () => void): Promise<T> => {
-      const body = part.body(alive)
-      try {
-        return await ask(body, deadline)
-      } finally {
-        // The memory may be given to others next.
-        body.destroy()
-      }
-    }
-    return request(unwritten, sendOnce, { signal })
+  async function* contentOf(part: Part): AsyncGenerator<Uint8Array> {
+    yield* record.read(part.start, part.start + part.tailBytes)
+    if (part.lease) yield* part.lease.slabs()
   }
 
   /** The object as a whole. */
   async function put(): Promise<void> {
-    const whole = lease ?? (await memory.lease(1, signal, () => {}))
+    const whole: Part = { number, start, size: filled(), tailBytes: record.tailBytes, lease }
+    next(whole)
+    const headers = { ContentLength: whole.size, ContentType: objectType }
+    await sendBody(
+      () => contentOf(whole),
+      (Body, abortSignal) => client.send(new PutObjectCommand({ ...target, ...headers, Body }), { abortSignal }),
+      { message: unwritten, signal },
+    ).finally(() => whole.lease?.release())
+  }
+
+  async function join(): Promise<void> {
+    const mayBeDone = filled() === 0 && number > 1
+    if (filled() > 0 || number === 1) send()
+    await allSent()
+    await record.save(start, [])
+    const started = await multipart
+    if (!started) return
+    const joined = { parts: record.parts, size: start, mayBeDone }
+    await completeMultipart(client, target, started, joined, { message: unwritten, signal })
+  }
+
+  async function keepLease(): Promise<void> {
+    const rest = lease
+    await record.save(start + record.tailBytes, rest?.slabs() ?? [])
     lease = undefined
-    const headers = { ContentLength: whole.bytes, ContentType: objectType }
-    await sendBody(whole, (Body, abortSignal) =>
-      client.send(new PutObjectCommand({ ...target, ...headers, Body }), { abortSignal }),
-    ).finally(() => whole.release())
+    rest?.release()
+  }
+
+  async function allSent(): Promise<void> {
+    while (sending.size > 0) await Promise.race(sending)
+    throwFailure()
+  }
+
+  function fail(error: unknown): void {
+    failed ??= { error }
+    stopped.abort(error)
   }
 
   function throwFailure(): void {
@@ -138,9 +215,14 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
 
   /** One step at a time; `abort` waits for the one that is under way. */
   function step(work: () => Promise<void>): Promise<void> {
-    const done =
-      state === 'open' ? work() : Promise.reject(new UploadError('storage_failed', `The writer is ${state}.`))
-    running = done.catch(() => {})
+    if (state !== 'open') return Promise.reject(new UploadError('storage_failed', `The writer is ${state}.`))
+    const done = relief ? relief.then(work) : work()
+    const mine = done
+      .catch(() => {})
+      .finally(() => {
+        if (running === mine) running = undefined
+      })
+    running = mine
     return done.catch((error: unknown) => {
       // When a part fails, whatever waits is told to stop: what it says then is the part's failure.
       throw failed?.error ?? error
@@ -148,33 +230,39 @@ export function s3Writer(options: WriterOptions): ObjectWriter {
   }
 
   return {
+    get bytes() {
+      return state === 'finished' ? start : record.bytes
+    },
     write: (chunks) =>
       step(async () => {
         for (const chunk of chunks)
           for (let rest = chunk; rest.length > 0;) {
             throwFailure()
-            const taken = (await room()).fill(rest)
-            received += taken
+            const into = await room()
+            const taken = into.fill(rest.subarray(0, partSize(number) - filled()))
+            written += taken
             rest = rest.subarray(taken)
           }
+      }),
+    save: () =>
+      step(async () => {
+        throwFailure()
+        if (lease && mayCut()) await cut()
+        await allSent()
+        await keepLease()
       }),
     finish: () =>
       step(async () => {
         throwFailure()
-        if (number > 1) send()
-        while (sending.size > 0) await Promise.race(sending)
-        throwFailure()
-        const started = await multipart
-        if (started)
-          await completeMultipart(client, target, started, { parts, size: received }, { message: unwritten, signal })
-        else await put()
+        if (number === 1 && !multipart) await put()
+        else await join()
         if (state === 'open') state = 'finished'
       }),
     async abort() {
       if (state === 'finished') return
       state = 'aborted'
       stopped.abort(new Error('The writer was aborted.'))
-      await Promise.allSettled([running, ...sending])
+      await Promise.allSettled([running, relief, ...sending])
       lease?.release()
       lease = undefined
     },

@@ -29,6 +29,8 @@ export interface Fresh {
   readonly raw: RawAccess
   /** As the service does it: at once, and again when nothing can come after. */
   clear(key: string, note: string | null): Promise<void>
+  /** Resolves when nothing that was given up can have an effect any more. */
+  settled(): Promise<void>
 }
 
 /** Opens one before each test of the suite that calls this, and closes it after. */
@@ -45,6 +47,7 @@ export function freshStores(open: Open): () => Fresh {
     return {
       store,
       raw,
+      settled: async () => settled?.(),
       async clear(key, note) {
         await store.clear(key, note)
         if (store.settledMs === undefined) return

@@ -83,6 +83,7 @@ export function uploadsContract(open: Open): void {
         objectKey: null,
         sha256: null,
         rejection: null,
+        resumable: null,
         updatedAt: noon - 5,
       })
       expect(await at.records.get(record.id)).toEqual(upload)

@@ -1,0 +1,217 @@
+import { z } from 'zod'
+import {
+  anyKey,
+  type ApiFacts,
+  fileRefusals,
+  idempotencyParameter,
+  idempotencyRefusals,
+  type Operation,
+  uploadIdParameter,
+} from '../http/api.ts'
+import type { Guide } from '../http/documentation.ts'
+import { checksumBytes, chunkType, extensions, tusVersion } from './tus-headers.ts'
+
+const tag = 'tus'
+const version = z.literal(tusVersion).meta({ description: 'The version of the protocol.' })
+const bytes = z.string().regex(/^(0|[1-9]\d{0,15})$/)
+const checksum = z
+  .string()
+  .optional()
+  .meta({
+    description: `Of the body: one of ${Object.keys(checksumBytes).join(', ')}, a space, and the base64 digest.`,
+  })
+const override = z.string().optional().meta({ description: 'Takes the place of the method of the request.' })
+const request = { 'Tus-Resumable': version, 'X-HTTP-Method-Override': override }
+const everyAnswer = { 'Tus-Resumable': version }
+const record = z.url().meta({ description: "Where the upload's record is: `GET` it with the same credentials." })
+const expires = z
+  .string()
+  .optional()
+  .meta({ description: 'When an upload that is not finished goes, unless something comes for it till then.' })
+const onePath = z.object({ id: uploadIdParameter })
+const chunkBody = (required: boolean) => ({
+  required,
+  content: { [chunkType]: { schema: { type: 'string', format: 'binary' } as const } },
+})
+const common = ['precondition_failed', 'scope_missing'] as const
+const ofOne = [...common, 'not_found', 'project_forbidden', 'upload_expired', 'upload_locked'] as const
+
+/** This API's part of the OpenAPI document. */
+export const tusApi = (facts: ApiFacts): readonly Operation[] => [
+  {
+    method: 'options',
+    path: '/files',
+    id: 'discoverTus',
+    tag,
+    summary: 'What the endpoint can do',
+    security: [],
+    answers: {
+      204: {
+        description: 'Version, extensions and limits, in headers.',
+        headers: {
+          'Tus-Version': version,
+          'Tus-Extension': z.literal(extensions.join(',')),
+          'Tus-Max-Size': bytes,
+          'Tus-Checksum-Algorithm': z.literal(Object.keys(checksumBytes).join(',')),
+        },
+      },
+    },
+    refusals: [],
+  },
+  {
+    method: 'post',
+    path: '/files',
+    id: 'createTusUpload',
+    tag,
+    summary: 'Create a resumable upload',
+    description: `tus ${tusVersion} with ${extensions.join(', ')}. At most ${facts.maxFileSize} bytes. \`Upload-Metadata\`: \`filename\`, \`filetype\`, \`category\`, \`project_id\`, \`context_type\` with \`context_id\`; anything else is kept as the upload's metadata. A body of type \`${chunkType}\` brings the first bytes, or all. Scope: \`uploads:write\`.`,
+    security: anyKey,
+    params: {
+      header: z.object({
+        ...request,
+        'Idempotency-Key': idempotencyParameter,
+        'Upload-Length': bytes.optional(),
+        'Upload-Defer-Length': z.literal('1').optional(),
+        'Upload-Metadata': z.string().optional(),
+        'Upload-Concat': z
+          .string()
+          .optional()
+          .meta({ description: '`partial`, or `final;` and the URLs of partial uploads.' }),
+        'Upload-Checksum': checksum,
+      }),
+    },
+    body: chunkBody(false),
+    answers: {
+      201: {
+        description: 'Created; with the last byte also checked.',
+        headers: {
+          ...everyAnswer,
+          Location: z
+            .string()
+            .meta({ description: 'Where to PATCH. Absolute, unless the installation says otherwise.' }),
+          'Upload-Record': record,
+          'Upload-Expires': expires,
+          'Upload-Offset': bytes.optional().meta({ description: 'Bytes that count, when some came along.' }),
+        },
+      },
+    },
+    refusals: [
+      ...common,
+      ...fileRefusals,
+      ...idempotencyRefusals,
+      'chunk_checksum_mismatch',
+      'project_forbidden',
+      'upload_not_received',
+    ],
+  },
+  {
+    method: 'head',
+    path: '/files/{id}',
+    id: 'lookAtTusUpload',
+    tag,
+    summary: 'Where an upload is',
+    description:
+      'An offset that equals the length means that the file was accepted. While it is being checked: 423. A refused file: 410.',
+    security: anyKey,
+    params: { path: onePath, header: z.object(request) },
+    answers: {
+      200: {
+        description: 'The offset.',
+        headers: {
+          ...everyAnswer,
+          'Upload-Offset': bytes,
+          'Upload-Length': bytes.optional(),
+          'Upload-Defer-Length': z.literal('1').optional(),
+          'Upload-Metadata': z.string().optional(),
+          'Upload-Concat': z.string().optional(),
+          'Upload-Record': record,
+          'Upload-Expires': expires,
+        },
+      },
+    },
+    refusals: [...ofOne, 'processing_failed'],
+  },
+  {
+    method: 'patch',
+    path: '/files/{id}',
+    id: 'appendToTusUpload',
+    tag,
+    summary: 'Send bytes',
+    description:
+      'From `Upload-Offset` on. What has come of a request that breaks off is kept, and HEAD tells how much that is; with `Upload-Checksum` all of the body counts or nothing. The answer to the last byte comes with the verdict on the file. A newer request for the same upload ends an older one with 423.',
+    security: anyKey,
+    params: {
+      path: onePath,
+      header: z.object({
+        ...request,
+        'Upload-Offset': bytes,
+        'Upload-Length': bytes.optional().meta({ description: 'Once, where it was deferred.' }),
+        'Upload-Checksum': checksum,
+      }),
+    },
+    body: chunkBody(true),
+    answers: {
+      204: {
+        description: 'They count.',
+        headers: { ...everyAnswer, 'Upload-Offset': bytes, 'Upload-Record': record, 'Upload-Expires': expires },
+      },
+    },
+    refusals: [
+      ...ofOne,
+      ...fileRefusals,
+      'unsupported_media_type',
+      'upload_state_conflict',
+      'upload_final',
+      'chunk_checksum_mismatch',
+    ],
+  },
+  {
+    method: 'delete',
+    path: '/files/{id}',
+    id: 'deleteTusUpload',
+    tag,
+    summary: 'End or delete an upload',
+    description: 'A request that is bringing bytes for it ends.',
+    security: anyKey,
+    params: { path: onePath, header: z.object(request) },
+    answers: { 204: { description: 'It is gone.', headers: everyAnswer } },
+    refusals: [...common, 'not_found', 'project_forbidden', 'asset_referenced'],
+  },
+  {
+    method: 'get',
+    path: '/files/{id}',
+    id: 'downloadTusUpload',
+    tag,
+    summary: 'Download a finished upload',
+    description: 'As `GET /api/v1/uploads/{upload_id}/download` does.',
+    security: anyKey,
+    params: { path: onePath },
+    answers: {
+      200: { description: 'The bytes.', content: { '*/*': { schema: { type: 'string', format: 'binary' } } } },
+      206: { description: 'A part of them.', content: { '*/*': { schema: { type: 'string', format: 'binary' } } } },
+      302: { description: 'They are in the store.', headers: { Location: z.url() } },
+      304: { description: 'You have them.' },
+    },
+    refusals: [
+      'not_found',
+      'project_forbidden',
+      'scope_missing',
+      'upload_state_conflict',
+      'range_not_satisfiable',
+      'precondition_failed',
+    ],
+  },
+]
+
+export const tusGuide: Guide = (url) => `## tus: resumable uploads
+
+Any tus ${tusVersion} client works with \`${url}/files\` as its endpoint and \`Authorization: Bearer $KEY\` as a header: tus-js-client, Uppy, TUSKit, tus-android.
+
+\`\`\`sh
+curl -i -X POST ${url}/files -H "Authorization: Bearer $KEY" -H "Tus-Resumable: ${tusVersion}" -H "Upload-Length: 2048" -H "Upload-Metadata: filename $(printf a.png | base64)"
+curl -i -X PATCH "$LOCATION" -H "Authorization: Bearer $KEY" -H "Tus-Resumable: ${tusVersion}" -H "Upload-Offset: 0" -H "Content-Type: ${chunkType}" --data-binary @a.png
+curl -I "$LOCATION" -H "Authorization: Bearer $KEY" -H "Tus-Resumable: ${tusVersion}"
+\`\`\`
+
+The id at the end of \`Location\` is the upload's id in the other APIs; \`Upload-Record\` is the URL of its record.
+`

@@ -1,0 +1,149 @@
+import { createHash } from 'node:crypto'
+import { Metadata, TUS_RESUMABLE } from '@tus/server'
+import { z } from 'zod'
+import { UploadError } from '../errors.ts'
+import type { Ctx } from '../http/context.ts'
+import { validate } from '../http/request.ts'
+import type { ChunkSum } from '../uploads/append.ts'
+import type { NewUpload } from '../uploads/upload.ts'
+import { idPattern } from './form-api.ts'
+import { contentType, filename, metadata as freeMetadata } from './presigned-schemas.ts'
+
+export const tusVersion = TUS_RESUMABLE
+export const chunkType = 'application/offset+octet-stream'
+/** Algorithms of `Upload-Checksum`, with the bytes of their digests. */
+export const checksumBytes: Readonly<Record<string, number>> = { sha1: 20, sha256: 32, md5: 16 }
+export const extensions = [
+  'creation',
+  'creation-with-upload',
+  'creation-defer-length',
+  'expiration',
+  'checksum',
+  'termination',
+  'concatenation',
+] as const
+/** Partial uploads of one final upload at most. */
+const maxParts = 1_000
+/** What a file is called whose client does not say. */
+const nameless = 'upload'
+
+const bad = (message: string): UploadError => new UploadError('validation_failed', message)
+
+/** A header whose value is a number of bytes; `null`: it is not there. A header that comes twice is joined by a comma, and is no number. */
+export function bytesHeader(ctx: Ctx, name: string): number | null {
+  const text = ctx.req.headers[name]
+  if (text === undefined) return null
+  const bytes = typeof text === 'string' && /^(0|[1-9]\d{0,15})$/.test(text) ? Number(text) : NaN
+  if (Number.isSafeInteger(bytes)) return bytes
+  throw bad(`${name} must be a number of bytes: digits without a sign or leading zeros.`)
+}
+
+/** Whether the length of the upload is to be told later. */
+export function defersLength(ctx: Ctx): boolean {
+  const text = ctx.req.headers['upload-defer-length']
+  if (text !== undefined && text !== '1') throw bad('Upload-Defer-Length must be 1.')
+  return text !== undefined
+}
+
+export const isChunk = (ctx: Ctx): boolean =>
+  ctx.get('content-type').split(';', 1)[0]?.trim().toLowerCase() === chunkType
+
+/** What `Upload-Checksum` demands of the body; `null`: nothing. */
+export function checksumHeader(ctx: Ctx): ChunkSum | null {
+  const text = ctx.req.headers['upload-checksum']
+  if (text === undefined) return null
+  const [, algorithm = '', digest = ''] = /^(\S+) (\S+)$/.exec(String(text)) ?? []
+  const bytes = Object.hasOwn(checksumBytes, algorithm) ? checksumBytes[algorithm] : undefined
+  if (bytes === undefined)
+    throw bad(`Upload-Checksum must be one of ${Object.keys(checksumBytes).join(', ')}, a space and the base64 digest.`)
+  const wanted = Buffer.from(digest, 'base64')
+  if (!Metadata.validateValue(digest) || wanted.length !== bytes)
+    throw bad(`The digest in Upload-Checksum is no base64 of ${bytes} bytes.`)
+  const hash = createHash(algorithm)
+  return { update: (chunk) => void hash.update(chunk), isRight: () => hash.digest().equals(wanted) }
+}
+
+export type Concat = { readonly kind: 'partial' } | { readonly kind: 'final'; readonly ids: readonly string[] }
+
+/** `Upload-Concat`: a part, or what is made of parts, named by their URLs; only the end of a URL's path is looked at. */
+export function concatHeader(ctx: Ctx): Concat | null {
+  const text = ctx.req.headers['upload-concat']
+  if (text === undefined) return null
+  if (text === 'partial') return { kind: 'partial' }
+  const [, list] = /^final;\s*(\S.*)$/.exec(String(text)) ?? []
+  if (list === undefined) throw bad('Upload-Concat must be "partial", or "final;" and the URLs of partial uploads.')
+  const urls = list.trim().split(/[ ,]+/)
+  if (urls.length > maxParts) throw bad(`A final upload has at most ${maxParts} parts.`)
+  return { kind: 'final', ids: urls.map(idOf) }
+}
+
+function idOf(url: string): string {
+  const id = URL.canParse(url, 'http://localhost')
+    ? /^\/(?:.*\/)?files\/([^/]+)$/.exec(new URL(url, 'http://localhost').pathname)?.[1]
+    : undefined
+  if (id === undefined) throw bad('Upload-Concat names a URL that is none of an upload here.')
+  return id.toLowerCase()
+}
+
+const fields = z
+  .object({
+    filename: filename.default(nameless),
+    filetype: contentType.optional(),
+    category: z.string().min(1).max(64).optional(),
+    project_id: z.string().regex(idPattern, 'A project id has 1 to 64 of A-Z, a-z, 0-9, _ and -.').optional(),
+    context_type: z.string().min(1).max(255).optional(),
+    context_id: z.string().min(1).max(255).optional(),
+    metadata: freeMetadata,
+  })
+  .refine((one) => (one.context_type === undefined) === (one.context_id === undefined), {
+    message: 'context_type and context_id go together.',
+    path: ['context_id'],
+  })
+
+/** Other names that clients use. */
+const synonyms: Readonly<Record<string, string>> = { name: 'filename', type: 'filetype' }
+const known: ReadonlySet<string> = new Set(Object.keys(fields.shape).filter((name) => name !== 'metadata'))
+
+/** What `Upload-Metadata` says of the file. Names that have no meaning here are kept as the client's own metadata. */
+export function metadataHeader(ctx: Ctx): Omit<NewUpload, 'dialect' | 'declaredSize' | 'declaredChecksum'> {
+  const pairs = pairsOf(String(ctx.req.headers['upload-metadata'] ?? ''))
+  const said = new Map<string, string>()
+  const metadata: [string, string][] = []
+  for (const [key, bytes] of pairs) {
+    const name = Object.hasOwn(synonyms, key) ? (synonyms[key] ?? key) : key
+    if (!known.has(name)) metadata.push([key, bytes.toString('utf8')])
+    // Clients send names with nothing in them for what they do not know; the first name for a thing is the better one.
+    else if (bytes.length > 0 && (name === key || !said.has(name))) said.set(name, utf8(key, bytes))
+  }
+  const found = validate(fields, { ...Object.fromEntries(said), metadata: Object.fromEntries(metadata) }, 'header')
+  return {
+    filename: found.filename.trim(),
+    declaredType: found.filetype ?? null,
+    category: found.category ?? null,
+    projectId: found.project_id ?? null,
+    context: found.context_type && found.context_id ? { type: found.context_type, id: found.context_id } : null,
+    metadata: found.metadata,
+  }
+}
+
+/** The pairs of `Upload-Metadata`, each key once. */
+function pairsOf(header: string): ReadonlyMap<string, Buffer> {
+  const pairs = new Map<string, Buffer>()
+  if (header.trim() === '') return pairs
+  for (const pair of header.split(',')) {
+    const [key = '', value = '', ...more] = pair.trim().split(' ')
+    if (!Metadata.validateKey(key) || more.length > 0 || (value !== '' && !Metadata.validateValue(value)))
+      throw bad('Upload-Metadata must be pairs of a key and a base64 value, joined by commas.')
+    if (pairs.has(key)) throw bad('Upload-Metadata has the same key twice.')
+    pairs.set(key, Buffer.from(value, 'base64'))
+  }
+  return pairs
+}
+
+function utf8(key: string, bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    throw bad(`The value of ${key} in Upload-Metadata is not UTF-8.`)
+  }
+}

@@ -1,0 +1,194 @@
+import { UploadError } from '../errors.ts'
+import { type Body, ClientGone, type IngestDependencies, intakeOptions } from './ingest.ts'
+import { objectKey } from './object-key.ts'
+import type { Growth } from './object-store.ts'
+import { onlooker, type OnlookerDependencies, type Onlookers } from './onlooker.ts'
+import type { Reserve } from './pipeline.ts'
+import { sizeLimit } from './policy.ts'
+import { intake } from './receive.ts'
+import type { NewJob, Records } from './records.ts'
+import type { Session } from './session.ts'
+import type { Upload } from './upload.ts'
+
+/** What the client says about the bytes of one body. */
+export interface ChunkSum {
+  update(chunk: Uint8Array): void
+  /** Whether they are those that it has meant to send. */
+  isRight(): boolean
+}
+
+export interface AppendDependencies extends IngestDependencies, OnlookerDependencies {
+  readonly records: Records
+  readonly onlookers: Onlookers
+  /** Milliseconds for which an unfinished upload is kept after something has come for it. */
+  readonly expiryMs: number
+  readonly reserveFor: (id: string) => Reserve
+  readonly verdictJob: (id: string) => NewJob
+}
+
+/** An upload that bytes are about to come for. */
+export interface Target {
+  readonly id: string
+  readonly key: string
+  readonly growth: Growth
+  /** Bytes that the upload will have; `null`: not known. */
+  readonly length: number | null
+  readonly category: string | null
+  readonly partial: boolean
+  /** Resolves when its record is written. */
+  readonly upload: Promise<Upload>
+}
+
+/** One body that goes on with an upload. */
+export interface Append {
+  readonly body: Body
+  readonly sum: ChunkSum | null
+  readonly signal: AbortSignal
+  readonly session: Session
+}
+
+/**
+ * Takes one body, and keeps what has come of it, however it ends; of a body with a checksum all or nothing. With the last byte the upload
+ * is `processing`, or a part that is complete.
+ *
+ * @throws {UploadError} what is wrong with the bytes · {ClientGone}
+ */
+export async function append(
+  deps: AppendDependencies,
+  target: Target,
+  { body, sum, signal, session }: Append,
+): Promise<Upload> {
+  const { onlookers } = deps
+  const { id, length, growth } = target
+  const most = length ?? sizeLimit(deps.policy, target.category)
+  const room = most - growth.bytes
+  if (body.length !== null && body.length > room) throw tooMuch(length, most)
+  // A client that waits for "100 Continue" is told to go on only when its upload has been accepted.
+  if (body.waits) {
+    await target.upload
+    body.accept()
+  }
+  const source = intake(body.stream, { ...intakeOptions(deps, body), limit: room, signal })
+  const growing = grow(deps, target, { coming: body.length ?? (length === null ? null : room), hold: sum !== null })
+  const { writer } = growing
+  let at = growth.bytes
+  let seen = target.partial ? undefined : onlookers.take(id, at)
+  /** Bytes with a checksum may be refused only when they are the right ones. */
+  let refusal: unknown
+  try {
+    const upload = await target.upload
+    if (!seen && at === 0 && !target.partial) seen = onlooker(deps, upload, { reserve: deps.reserveFor(id) })
+    session.open(source)
+    const { end } = await source.drain(async (chunks, bytes) => {
+      if (bytes > 0) {
+        at += bytes
+        await watch(() => seen?.before(chunks, at === length))
+        const written = writer.write(chunks)
+        // Should a tap fail first, the write's own failure must not go unheard.
+        written.catch(() => {})
+        if (sum) for (const chunk of chunks) sum.update(chunk)
+        await watch(() => seen?.pass(chunks))
+        await written
+      }
+      await session.keepIfAsked(async () => {
+        if (!sum) await writer.save()
+      })
+    })
+    if (end === 'overflow') throw tooMuch(length, most)
+    const cut = end === 'whole' ? undefined : (reasonOf(signal) ?? gone())
+    if (sum && cut) throw cut
+    if (sum && !sum.isRight())
+      throw new UploadError('chunk_checksum_mismatch', 'The bytes do not have the checksum that was sent with them.')
+    if (refusal !== undefined) throw refusal
+    if (at === length) return await growing.finish(seen)
+    await writer.save()
+    if (seen) onlookers.keep(id, seen)
+    seen = undefined
+    if (cut) throw cut
+    return growing.newest() ?? upload
+  } catch (error) {
+    source.stop()
+    seen?.drop()
+    await writer.abort().catch(() => {})
+    throw error
+  }
+
+  async function watch(look: () => Promise<void> | undefined): Promise<void> {
+    try {
+      await look()
+    } catch (error) {
+      if (!sum) throw error
+      refusal = error
+      seen?.drop()
+      seen = undefined
+    }
+  }
+}
+
+/** Makes an upload whole of which all bytes count: the process that should have done it has died, or its store was away. */
+export async function complete(deps: AppendDependencies, target: Target): Promise<Upload> {
+  const growing = grow(deps, target, { coming: 0, hold: false })
+  const { id, growth } = target
+  const seen = target.partial ? undefined : deps.onlookers.take(id, growth.bytes)
+  try {
+    return await growing.finish(seen)
+  } catch (error) {
+    seen?.drop()
+    await growing.writer.abort().catch(() => {})
+    throw error
+  }
+}
+
+/** The object of the upload, with what goes on record about it. */
+function grow(
+  { records, store, verdictJob, expiryMs }: AppendDependencies,
+  { id, key, growth, length, partial, upload }: Target,
+  how: { readonly coming: number | null; readonly hold: boolean },
+) {
+  let newest: Upload | undefined
+  const writer = store.grow(key, {
+    ...how,
+    growth,
+    length,
+    note: (text) => records.note(key, text),
+    async keep(bytes, pieces) {
+      await upload
+      const jobs = bytes === length ? [verdictJob(id)] : []
+      newest = await records.grow(id, { key, bytes, pieces, expiresAt: Date.now() + expiryMs, jobs })
+    },
+    kept: (range) => records.keptBytes(key, range),
+  })
+
+  return {
+    writer,
+    newest: () => newest,
+    /** @param seen what has seen all bytes of it; without, they are looked at when they are stored */
+    async finish(seen: ReturnType<Onlookers['take']>): Promise<Upload> {
+      const size = length ?? growth.bytes
+      const facts = seen ? await seen.end() : { patch: {}, sha256: null }
+      await upload
+      await writer.finish().catch((error: unknown) => renew(error))
+      if (partial)
+        return records.stored(id, { key, size, ...facts, to: 'receiving', expiresAt: Date.now() + expiryMs, jobs: [] })
+      const jobs = [verdictJob(id)]
+      return records.stored(id, { key, size, ...facts, to: 'processing', expiresAt: null, jobs })
+    },
+  }
+
+  /** What the store was last asked for may come after all: nothing else may come under that key then. */
+  async function renew(error: unknown): Promise<never> {
+    const now = store.settledMs === undefined ? undefined : await records.growth(id)
+    if (now?.key === key && now.note === null) await records.renewKey(id, key, objectKey(id))
+    throw error
+  }
+}
+
+const gone = (): ClientGone => new ClientGone('The client closed the connection before the end of the body.')
+
+const reasonOf = (signal: AbortSignal): Error | undefined =>
+  signal.aborted && signal.reason instanceof Error ? signal.reason : undefined
+
+const tooMuch = (length: number | null, limit: number): UploadError =>
+  length === null
+    ? new UploadError('file_too_large', `The file has more than the ${limit} bytes that are allowed.`)
+    : new UploadError('file_too_large', `The upload has ${length} bytes, and the body goes beyond them.`)

@@ -1,0 +1,373 @@
+import { createHash } from 'node:crypto'
+import { notFound, Rejection, UploadError } from '../errors.ts'
+import { append, type AppendDependencies, type ChunkSum, complete, type Target } from './append.ts'
+import { type Body, ClientGone } from './ingest.ts'
+import type { Locker } from './locker.ts'
+import { newRecord } from './new-record.ts'
+import { objectKey } from './object-key.ts'
+import { onlookers as makeOnlookers } from './onlooker.ts'
+import { checkDraft } from './policy.ts'
+import { isUuid, owned, type Principal } from './principal.ts'
+import type { Claim } from './records.ts'
+import { newSession, type Session } from './session.ts'
+import type { NewUpload, Resumable, Upload } from './upload.ts'
+import type { VerdictWaits } from './verdicts.ts'
+
+/** Milliseconds that somebody who only asks waits for what is going on with the upload. */
+const askMs = 1_000
+/** Seconds after which to ask again. */
+const askAgainSeconds = 1
+
+export interface ResumableDependencies extends Omit<AppendDependencies, 'onlookers' | 'verdictJob'> {
+  readonly locker: Locker
+  readonly verdicts: VerdictWaits
+  /** Work that ends, with the reason, when somebody ends the upload. */
+  stoppable(id: string, work: (signal: AbortSignal) => Promise<Upload>, stopped?: AbortController): Promise<Upload>
+  /** Removes all that is left of the upload. */
+  discard(id: string): Promise<void>
+  /** Ends an upload whose bytes are refused. */
+  reject(id: string, rejection: Rejection): Promise<void>
+}
+
+/** What a client sends in one request. */
+export interface Sent {
+  readonly body: Body
+  readonly sum: ChunkSum | null
+}
+
+export interface Continued extends Sent {
+  /** Bytes that the client takes for received. */
+  readonly offset: number
+  /** Bytes that the upload has in all, when the client tells that only now. */
+  readonly length: number | null
+}
+
+/** Uploads that come in one request or in many: the offset on record is the truth, and nothing behind it counts. */
+export function resumables(given: ResumableDependencies) {
+  const { records, store, verdicts, expiryMs } = given
+  const onlookers = makeOnlookers()
+  const deps: AppendDependencies = { ...given, onlookers, verdictJob: verdicts.job }
+  const sessions = new Map<string, Session>()
+  const finishings = new Map<string, Promise<Upload>>()
+
+  /**
+   * Makes an upload, with its first bytes when they come along.
+   *
+   * @param sent `null`: no bytes
+   */
+  async function begin(
+    principal: Principal,
+    draft: NewUpload,
+    resumable: Pick<Resumable, 'metadata' | 'concat' | 'partial'>,
+    sent: Sent | null,
+    claim: Claim | null,
+  ): Promise<Upload> {
+    const record = await newRecord(given, principal, draft, claim)
+    const { id } = record
+    const key = objectKey(id)
+    const upload = records.create({
+      ...record,
+      state: 'pending',
+      stagedKey: key,
+      put: null,
+      resumable: { ...resumable, parts: null, answered: false },
+      expiresAt: record.createdAt + expiryMs,
+    })
+    const { declaredSize: length } = draft
+    if (!sent && length !== 0) return upload
+    const growth = { bytes: 0, note: null, pieces: [] }
+    const { partial } = resumable
+    const target = { id, key, growth, length, category: draft.category, partial, upload }
+    try {
+      return await answer(
+        await alone(id, (signal, session) =>
+          sent ? append(deps, target, { ...sent, signal, session }) : complete(deps, target),
+        ),
+      )
+    } catch (error) {
+      await upload.catch(() => {})
+      if (isRefusal(error)) await given.reject(id, error)
+      // A client that does not know its address cannot go on with it; one whose answer was lost may ask for it again.
+      else if (!(error instanceof ClientGone)) await given.discard(id)
+      throw error
+    }
+  }
+
+  /** Goes on with an upload. @throws {UploadError} `upload_state_conflict` when its offset is another */
+  async function proceed(principal: Principal, id: string, sent: Continued): Promise<Upload> {
+    const upload = await owned(records, principal, id, 'uploads:write')
+    throwIfEnded(upload)
+    if (upload.resumable?.parts) throw new UploadError('upload_final', 'This upload takes its bytes from its parts.')
+    if (isWhole(upload)) return again(upload, sent)
+    try {
+      return await answer(await alone(upload.id, (signal, session) => goOn(upload.id, sent, signal, session)))
+    } catch (error) {
+      if (isRefusal(error)) await given.reject(upload.id, error)
+      throw error
+    }
+  }
+
+  async function goOn(id: string, sent: Continued, signal: AbortSignal, session: Session): Promise<Upload> {
+    // While it waited for its turn the one before has gone on.
+    const now = await records.get(id)
+    const growth = await records.growth(id)
+    if (now) throwIfEnded(now)
+    if (!now || !growth || now.received !== sent.offset) throw wrongOffset()
+    const length = sent.length === null ? now.declaredSize : await learnLength(now, sent.length)
+    const target = targetOf({ ...now, declaredSize: length }, growth)
+    // Nothing was missing but that its length was told.
+    if (length === now.received && sent.body.length === 0) return complete(deps, target)
+    return append(deps, target, { ...sent, signal, session })
+  }
+
+  async function learnLength(upload: Upload, length: number): Promise<number> {
+    if (upload.declaredSize !== null && upload.declaredSize !== length)
+      throw new UploadError('validation_failed', 'The length of the upload was given before, and was another.')
+    if (length < upload.received)
+      throw new UploadError('validation_failed', `The upload has ${upload.received} bytes already.`)
+    if (upload.declaredSize !== null) return length
+    const draft = { ...upload, declaredSize: length }
+    checkDraft(given.policy, draft)
+    const { reserve } = await given.pipeline.beforeCreate(draft, upload.workspaceId)
+    await records.setLength(upload.id, length, reserve)
+    return length
+  }
+
+  /** A request for an upload that has all its bytes. */
+  async function again(upload: Upload, { offset, body }: Continued): Promise<Upload> {
+    const size = upload.size ?? upload.declaredSize ?? upload.received
+    if (offset !== size) throw wrongOffset()
+    if (body.length !== 0) throw new UploadError('file_too_large', `The upload has all of its ${size} bytes.`)
+    return answer(isUnfinished(upload) ? await finish(upload) : upload)
+  }
+
+  /** With the verdict, as long as a request may wait for it. */
+  async function answer(upload: Upload): Promise<Upload> {
+    if (upload.state !== 'processing') return upload
+    const decided = await verdicts.wait(upload)
+    if (decided.state === 'processing') await records.answeredEarly(upload.id)
+    return decided
+  }
+
+  /** Where an upload is. A request that brings bytes meanwhile goes on. @throws {UploadError} `upload_locked`, why it ended */
+  async function look(principal: Principal, id: string): Promise<Upload> {
+    const known = await owned(records, principal, id, 'uploads:write')
+    await sessions.get(known.id)?.settle()
+    const upload = (await records.get(known.id)) ?? known
+    throwIfEnded(upload)
+    return seen(isUnfinished(upload) ? await within(finish(upload)) : upload)
+  }
+
+  /** Nobody hears that all bytes are there before there is a verdict on them. */
+  async function seen(upload: Upload): Promise<Upload> {
+    if (upload.state !== 'processing' || upload.resumable?.answered) return upload
+    return within(verdicts.decide(upload)).catch((error: unknown) => {
+      throw error instanceof Rejection ? endedBy(error) : error
+    })
+  }
+
+  /** Makes an upload whole of which all bytes are there, once for all who ask. */
+  function finish(upload: Upload): Promise<Upload> {
+    const { id } = upload
+    let finishing = finishings.get(id)
+    if (!finishing) {
+      const work = upload.resumable?.parts
+        ? given.stoppable(id, (signal) => assemble(upload, signal))
+        : alone(id, async () => {
+            const [now, growth] = [await records.get(id), await records.growth(id)]
+            return now && growth ? complete(deps, targetOf(now, growth)) : (now ?? upload)
+          })
+      finishing = work.finally(() => finishings.delete(id))
+      finishings.set(id, finishing)
+      // Whoever asked may have gone.
+      finishing.catch(() => {})
+    }
+    return finishing
+  }
+
+  /** Makes one upload of others. @param ids in the order of their bytes */
+  async function join(
+    principal: Principal,
+    draft: NewUpload,
+    resumable: Pick<Resumable, 'metadata' | 'concat'>,
+    ids: readonly string[],
+    claim: Claim | null,
+  ): Promise<Upload> {
+    const parts = new Map<string, Upload>()
+    for (const id of new Set(ids)) parts.set(id, await part(principal, id))
+    const joined = createHash('sha256')
+      .update(JSON.stringify([principal.workspaceId, ids, resumable.metadata]))
+      .digest()
+    const declaredSize = ids.reduce((sum, id) => sum + (parts.get(id)?.size ?? 0), 0)
+    const made = await records.joined(joined)
+    if (made) return rejoin(made)
+    const record = await newRecord(given, principal, { ...draft, declaredSize }, claim)
+    const upload = await records
+      .create({
+        ...record,
+        state: 'receiving',
+        stagedKey: null,
+        put: null,
+        joined,
+        resumable: { ...resumable, partial: false, parts: ids, answered: false },
+        expiresAt: record.createdAt + expiryMs,
+        jobs: [verdicts.job(record.id)],
+      })
+      .catch(async (error: unknown) => {
+        // Another request for the same has come first.
+        const twin = await records.joined(joined)
+        if (twin) return twin
+        throw error
+      })
+    return rejoin(upload)
+  }
+
+  async function rejoin(upload: Upload): Promise<Upload> {
+    throwIfEnded(upload)
+    return answer(isUnfinished(upload) ? await finish(upload) : upload)
+  }
+
+  async function part(principal: Principal, id: string): Promise<Upload> {
+    const upload = isUuid(id) ? await owned(records, principal, id, 'uploads:write').catch(nothing) : undefined
+    if (!upload?.resumable?.partial || upload.state === 'expired' || upload.state === 'rejected')
+      throw new UploadError('validation_failed', 'A final upload is made of partial uploads, and one of these is none.')
+    if (upload.objectKey === null)
+      throw new UploadError('upload_not_received', 'One of the partial uploads has not got all its bytes yet.')
+    return upload
+  }
+
+  async function assemble({ id, resumable }: Upload, signal: AbortSignal): Promise<Upload> {
+    const key = objectKey(id)
+    await records.stage(id, key)
+    try {
+      const parts = await Promise.all((resumable?.parts ?? []).map((one) => records.get(one)))
+      const sources = parts.flatMap((one) => (one?.objectKey ? [{ key: one.objectKey, size: one.size ?? 0 }] : []))
+      if (sources.length < parts.length) throw new Rejection('validation_failed', 'One of the partial uploads is gone.')
+      await store.concat(sources, key, { signal, note: (text) => records.note(key, text) })
+      const size = sources.reduce((sum, source) => sum + source.size, 0)
+      return await records.stored(id, {
+        key,
+        size,
+        sha256: null,
+        patch: {},
+        to: 'processing',
+        expiresAt: null,
+        jobs: [verdicts.job(id)],
+      })
+    } catch (error) {
+      await records.abandon(key)
+      if (error instanceof Rejection) await given.reject(id, error)
+      throw error
+    }
+  }
+
+  /** One request at a time writes to an upload: the newest. */
+  async function alone(id: string, work: (signal: AbortSignal, session: Session) => Promise<Upload>): Promise<Upload> {
+    const stopped = new AbortController()
+    const lock = given.locker.newLock(id)
+    await lock.lock(stopped.signal, () => stopped.abort(locked('A newer request for this upload has come.')))
+    const session = newSession()
+    sessions.set(id, session)
+    try {
+      return await given.stoppable(id, (signal) => work(signal, session), stopped)
+    } finally {
+      sessions.delete(id)
+      session.close()
+      await lock.unlock()
+    }
+  }
+
+  return {
+    begin,
+    proceed,
+    join,
+    look,
+
+    /** The upload as it is on record. */
+    async get(principal: Principal, id: string): Promise<Upload> {
+      const upload = await owned(records, principal, id, 'uploads:write')
+      if (upload.resumable === null) throw notFound()
+      return upload
+    },
+
+    /** What a request has made whose answer was lost. */
+    async recall(id: string): Promise<Upload | undefined> {
+      const upload = await records.get(id)
+      if (!upload || upload.state === 'rejected' || upload.state === 'expired') return undefined
+      return answer(isUnfinished(upload) ? await finish(upload) : upload)
+    },
+
+    /** As the job of an upload whose bytes are all there. */
+    async resume(id: string): Promise<void> {
+      const upload = await records.get(id)
+      if (upload && isUnfinished(upload)) await finish(upload)
+    },
+
+    /** At the start: what was asked of the store before may come after all, and nothing else may come under those keys then. */
+    async recover(): Promise<void> {
+      if (store.settledMs === undefined) return
+      for (const { id, key } of await records.unnoted()) await records.renewKey(id, key, objectKey(id))
+    },
+  }
+}
+
+export type ResumableUploads = ReturnType<typeof resumables>
+
+const targetOf = (upload: Upload, { key, ...growth }: { readonly key: string } & Target['growth']): Target => ({
+  id: upload.id,
+  key,
+  growth,
+  length: upload.declaredSize,
+  category: upload.category,
+  partial: upload.resumable?.partial ?? false,
+  upload: Promise.resolve(upload),
+})
+
+/** All bytes are there, whatever is still to be done with them. */
+const isWhole = (upload: Upload): boolean =>
+  upload.objectKey !== null || (upload.declaredSize !== null && upload.received === upload.declaredSize)
+
+/** All bytes are there, and the object is not whole yet. */
+const isUnfinished = (upload: Upload): boolean =>
+  upload.resumable !== null &&
+  upload.objectKey === null &&
+  (upload.state === 'pending' || upload.state === 'receiving') &&
+  (upload.resumable.parts !== null || isWhole(upload))
+
+/** What is wrong with the file for good. Where there is no room for it now, there may be later. */
+const isRefusal = (error: unknown): error is Rejection => error instanceof Rejection && error.code !== 'quota_exceeded'
+
+const locked = (message: string): UploadError =>
+  new UploadError('upload_locked', message, { retryAfter: askAgainSeconds })
+
+const wrongOffset = (): UploadError =>
+  new UploadError('upload_state_conflict', 'The offset is not where the upload is: ask for it with HEAD.')
+
+const endedBy = ({ code, message }: Pick<UploadError, 'code' | 'message'>): UploadError =>
+  new UploadError(code, message, { ended: true })
+
+/** @throws {UploadError} why the upload takes no more bytes and never will */
+function throwIfEnded(upload: Upload): void {
+  if (upload.resumable === null) throw notFound()
+  if (upload.state === 'expired') throw new UploadError('upload_expired', 'The upload was not finished in time.')
+  if (upload.state !== 'rejected') return
+  throw endedBy(upload.rejection ?? { code: 'file_type_not_allowed', message: 'The file was refused.' })
+}
+
+function nothing(error: unknown): undefined {
+  if (!(error instanceof UploadError)) throw error
+}
+
+/** The same promise, as long as somebody who only asks may wait. */
+async function within<T>(promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(locked('The upload is being checked.')), askMs)
+  })
+  promise.catch(() => {})
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

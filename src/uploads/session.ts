@@ -1,0 +1,70 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Intake } from './receive.ts'
+
+/** Milliseconds without a byte after which what has come is worth being kept for somebody who asks. */
+const quietMs = 100
+/** Milliseconds that somebody who asks waits for that. */
+const patienceMs = 1_000
+/** Milliseconds that somebody who asks waits until it is kept. */
+const keepMs = 5_000
+const lookMs = 20
+
+/** A request that writes to an upload, seen from beside: somebody may ask how far it has come. */
+export interface Session {
+  /** The body comes from here now. */
+  open(source: Intake): void
+  /** Keeps what has been handed over, if somebody asks for that. To be called by the sink. */
+  keepIfAsked(keep: () => Promise<void>): Promise<void>
+  close(): void
+  /** Resolves when what has come is kept, unless more comes all the time; never fails. */
+  settle(): Promise<void>
+}
+
+export function newSession(): Session {
+  const closed = Promise.withResolvers<void>()
+  let isClosed = false
+  let source: Intake | undefined
+  let asked: PromiseWithResolvers<void> | undefined
+
+  /** Waits until nothing comes for a moment. */
+  async function quiet(): Promise<void> {
+    const begun = performance.now()
+    let received = source?.received
+    let since = begun
+    for (;;) {
+      const now = performance.now()
+      if (source?.received !== received) {
+        received = source?.received
+        since = now
+      }
+      if (isClosed || now - begun >= patienceMs || (source && now - since >= quietMs)) return
+      await sleep(lookMs)
+    }
+  }
+
+  return {
+    open: (intake) => void (source = intake),
+    async keepIfAsked(keep) {
+      const mine = asked
+      if (!mine) return
+      asked = undefined
+      try {
+        await keep()
+      } finally {
+        mine.resolve()
+      }
+    },
+    close() {
+      isClosed = true
+      closed.resolve()
+      asked?.resolve()
+    },
+    async settle() {
+      await quiet()
+      if (isClosed || !source) return
+      asked ??= Promise.withResolvers()
+      source.flush()
+      await Promise.race([asked.promise, closed.promise, sleep(keepMs, undefined, { ref: false })])
+    },
+  }
+}
