@@ -21,6 +21,8 @@ const barCells = 24
 const nameCells = 12
 /** Lines of the screen that are left alone. */
 const freeLines = 2
+const usualColumns = 80
+const usualRows = 24
 
 const wide =
   /\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Script=Hangul}|\p{Emoji_Presentation}|[\uFF01-\uFF60\u3000-\u303F]/u
@@ -104,10 +106,11 @@ export function bars(screen: WriteStream, all: { readonly files: number; readonl
     clearScreenDown(screen)
     drawn = []
   }
-  const columns = (): number => Math.max(1, screen.columns)
+  // A terminal that does not know its size says 0.
+  const columns = (): number => screen.columns || usualColumns
 
   function draw(): void {
-    const shown = [...running].slice(0, Math.max(1, screen.rows - freeLines - 1))
+    const shown = [...running].slice(0, Math.max(1, (screen.rows || usualRows) - freeLines - 1))
     const names = Math.max(nameCells, ...shown.map(({ name }) => textCells(name)))
     const states: BarState[] = shown.map(({ name, size, where, sent, waits }) => ({
       name,
@@ -142,6 +145,7 @@ export function bars(screen: WriteStream, all: { readonly files: number; readonl
     file(named, size) {
       const one: Running = { name: shownName(named), size, where: position(), sent: meter(), waits: undefined }
       running.add(one)
+      draw()
       return {
         begins() {
           one.where.begins()

@@ -25,3 +25,7 @@ export class FileChanged extends UploadFailure {
     super(message, { code: 'file_changed', resumable: false })
   }
 }
+
+/** What was being sent is not there any more. */
+export const gone = (): UploadFailure =>
+  new UploadFailure('The upload is gone from the server: deleted, or expired.', { code: 'not_found', resumable: false })

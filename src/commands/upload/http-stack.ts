@@ -46,7 +46,7 @@ type Begin = (method: string, url: string, headers: Record<string, string>) => C
 
 function newRequest(method: string, url: string, begin: Begin): HttpRequest {
   const headers: Record<string, string> = {}
-  let onProgress: (bytes: number) => void = () => {}
+  let onProgress: ((bytes: number) => void) | undefined
   let running: ClientRequest | undefined
   /** Why the file cannot be read on; the request only says that it was broken off. */
   let fault: unknown
@@ -57,7 +57,7 @@ function newRequest(method: string, url: string, begin: Begin): HttpRequest {
       for await (const chunk of slice.chunks()) {
         yield chunk
         bytes += chunk.length
-        onProgress(bytes)
+        onProgress?.(bytes)
       }
     } catch (error) {
       fault = error

@@ -32,6 +32,8 @@ export class FileSlice {
 }
 
 export interface OpenFile {
+  /** Bytes. */
+  readonly size: number
   /** End exclusive. */
   slice(start: number, end: number): FileSlice
   close(): Promise<void>
@@ -96,6 +98,7 @@ export async function openFile(file: LocalFile): Promise<OpenFile> {
   }
 
   return {
+    size: file.size,
     slice: (start, end) => new FileSlice(end - start, () => chunks(start, end)),
     close: () => handle.close(),
   }

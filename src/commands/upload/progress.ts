@@ -39,11 +39,12 @@ export type Write = (text: string) => void
 /** A name as it can be shown. */
 export const shownName = (named: string): string => oneLine(named, nameCharacters)
 
+const two = (value: number): string => String(value).padStart(2, '0')
+
 /** Such as `1:05`, or `2:00:05`. */
 export function timeText(ms: number): string {
   const seconds = Math.round(ms / 1_000)
   const [h, m, s] = [Math.floor(seconds / 3_600), Math.floor(seconds / 60) % 60, seconds % 60]
-  const two = (value: number): string => String(value).padStart(2, '0')
   return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`
 }
 

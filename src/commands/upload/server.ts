@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { ask, type AskOptions, connectionFault } from '../../connection.ts'
 import { read, type Reply } from '../../doctor/visitor.ts'
-import { UploadFailure } from './failure.ts'
+import { gone, UploadFailure } from './failure.ts'
 import type { Unanswered } from './patience.ts'
 
 const recordSchema = z.object({
@@ -97,6 +97,16 @@ export function server(base: string, key: string, signal: AbortSignal): Server {
   }
 }
 
+/** What somebody may mend: what is on the server waits. */
+const mendable = new Set([
+  'unauthenticated',
+  'token_expired',
+  'scope_missing',
+  'workspace_forbidden',
+  'project_forbidden',
+  'quota_exceeded',
+])
+
 const detailOf = ({ json, status, code }: Reply): string =>
   typeof json['detail'] === 'string' ? json['detail'] : `it answers ${status} (${code}).`
 
@@ -109,7 +119,6 @@ export function refusal(reply: Reply): UploadFailure {
         ? 'A proxy refuses bodies of this size (413): send the file in pieces, with such as --chunk-size 50MB.'
         : `Something that is not the server answers ${status}.`,
     )
-  if (status === 404)
-    return new UploadFailure('The upload is gone from the server: deleted, or expired.', { code, resumable: false })
-  return new UploadFailure(detailOf(reply), { code, resumable: status === 401 || status === 403 })
+  if (status === 404) return gone()
+  return new UploadFailure(detailOf(reply), { code, resumable: status !== 410 && mendable.has(code) })
 }
