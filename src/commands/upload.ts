@@ -8,6 +8,8 @@ const defaultParallel = 3
 const maxParallel = 20
 /** Bytes: with less, the requests would be more than the file. */
 const minChunkSize = 64 * 1024
+/** What a shell says of a program that was ended by Ctrl-C. */
+const interruptedCode = 130
 const maxKeyLength = 8_192 // characters: a user's token is a key too
 
 export const uploadCommands: readonly Command[] = [
@@ -19,7 +21,8 @@ export const uploadCommands: readonly Command[] = [
       const options = readOptions(input)
       const controller = new AbortController()
       const interrupt = (): void => {
-        process.off('SIGINT', interrupt) // a second one ends the process at once
+        // It stays: what listens beside it, in tus-js-client, would take its absence for a reason to end the process.
+        if (controller.signal.aborted) process.exit(interruptedCode)
         controller.abort()
       }
       process.on('SIGINT', interrupt)
