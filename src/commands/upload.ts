@@ -2,14 +2,13 @@ import { describeValue } from '../../config/error.ts'
 import { parsePublicUrl, parseSize } from '../../config/values.ts'
 import { checkId, type Command, type Input, text, UsageError } from './command.ts'
 import type { UploadOptions } from './upload/files.ts'
+import { interruptedCode } from './upload/report.ts'
 
 const defaultUrl = 'http://127.0.0.1:8080'
 const defaultParallel = 3
 const maxParallel = 20
 /** Bytes: with less, the requests would be more than the file. */
 const minChunkSize = 64 * 1024
-/** What a shell says of a program that was ended by Ctrl-C. */
-const interruptedCode = 130
 const maxKeyLength = 8_192 // characters: a user's token is a key too
 
 export const uploadCommands: readonly Command[] = [
@@ -41,7 +40,9 @@ function readOptions(input: Input): UploadOptions {
   const url = text(input, 'url') ?? (process.env['FAIRLEAD_URL'] || defaultUrl)
   const base = parsePublicUrl(url)
   if (base === undefined)
-    throw new UsageError(`--url takes an address such as https://files.example.org; got ${describeValue(url)}.`)
+    throw new UsageError(
+      `--url (or FAIRLEAD_URL) takes an address such as https://files.example.org; got ${describeValue(url)}.`,
+    )
   const key = text(input, 'key') ?? process.env['FAIRLEAD_KEY'] ?? ''
   if (key === '') throw new UsageError('A key is needed: in FAIRLEAD_KEY, or by --key.')
   if (key.length > maxKeyLength || !/^[!-~]+$/.test(key))

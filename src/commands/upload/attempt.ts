@@ -91,7 +91,7 @@ export async function meaningOf(error: unknown, { server, url }: Attempt): Promi
   if (!(error instanceof DetailedError)) throw error
   if (error.causingError instanceof UploadFailure) throw error.causingError
   const response = error.originalResponse
-  if (!response) return unreached(error.causingError)
+  if (!response) return unreached(error.originalRequest.getURL(), error.causingError)
   const reply = replyOf(response)
   if (isPassing(reply.status)) return unanswered(reply)
   if (reply.status < 300) throw new UploadFailure(`The server does not speak tus: ${error.message.split(',', 1)[0]}.`)

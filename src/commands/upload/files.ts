@@ -122,7 +122,8 @@ async function sendOne(file: LocalFile, sending: Sending, progress: Progress): P
   try {
     const sent = await sendFile(file, sending, shown)
     shown.ends(true)
-    return { named, status: sent.record?.status === 'processing' ? 'processing' : 'ready', sent }
+    // Without its record: what the server has said to the last byte is its verdict, as a rule.
+    return { named, status: (sent.record?.status ?? 'confirmed') === 'confirmed' ? 'ready' : 'processing', sent }
   } catch (error) {
     shown.ends(false)
     if (sending.signal.aborted) return { named, status: 'interrupted' }

@@ -29,7 +29,10 @@ export function httpStack(base: string): Stack {
     const options = { method, headers, timeout: silenceMs }
     if (url.startsWith('https:')) return httpsRequest(url, { ...options, agent: https })
     if (!secure) return httpRequest(url, { ...options, agent: http })
-    throw new UploadFailure(`The server names ${new URL(url).origin}, without TLS: set its FAIRLEAD_PUBLIC_URL.`)
+    throw new UploadFailure(
+      `The server sends uploads to ${new URL(url).origin}, without TLS: set its FAIRLEAD_PUBLIC_URL or FAIRLEAD_TRUST_PROXY.`,
+      { resumable: false },
+    )
   }
 
   return {
@@ -73,7 +76,10 @@ function newRequest(method: string, url: string, begin: Begin): HttpRequest {
       request.once('timeout', () => request.destroy(silence()))
       request.on('error', (error) => reject(fault ?? error))
       request.once('response', (answer) => {
-        readAnswer(answer).then(resolve, reject)
+        readAnswer(answer)
+          .then(resolve, reject)
+          // Whoever answers before all has come does not want the rest.
+          .finally(() => request.writableFinished || request.destroy())
       })
     })
     // An error of either ends the other.

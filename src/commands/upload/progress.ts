@@ -10,6 +10,9 @@ const quietMs = 10_000
 const busyMs = 1_000
 /** Milliseconds over which the rate is measured. */
 const rateWindowMs = 5_000
+const sampleMs = 100
+/** A rate over less says nothing. */
+const shortestMs = 250
 
 /** Hears how one file gets on. */
 export interface FileProgress {
@@ -60,17 +63,16 @@ export interface Meter {
 export function meter(now: () => number = Date.now): Meter {
   let samples: { readonly at: number; readonly bytes: number }[] = []
   const begun = now()
-  const recent = (): typeof samples => (samples = samples.filter(({ at }) => now() - at < rateWindowMs))
+  const recent = (): typeof samples => samples.filter(({ at }) => now() - at < rateWindowMs)
   return {
     add(bytes) {
       const last = samples.at(-1)
-      // A sample for each tenth of a second is enough.
-      if (last && now() - last.at < 100) samples[samples.length - 1] = { at: last.at, bytes: last.bytes + bytes }
-      else samples.push({ at: now(), bytes })
+      if (last && now() - last.at < sampleMs) samples[samples.length - 1] = { at: last.at, bytes: last.bytes + bytes }
+      else samples = [...recent(), { at: now(), bytes }]
     },
     rate() {
       const bytes = recent().reduce((sum, sample) => sum + sample.bytes, 0)
-      return (bytes * 1_000) / Math.min(rateWindowMs, Math.max(now() - begun, 250))
+      return (bytes * 1_000) / Math.min(rateWindowMs, Math.max(now() - begun, shortestMs))
     },
   }
 }

@@ -5,7 +5,7 @@ import type { Sent } from './send.ts'
 import type { UploadRecord } from './server.ts'
 
 /** What a shell says of a program that was ended by Ctrl-C. */
-const interruptedCode = 130
+export const interruptedCode = 130
 
 /** What has become of one file. */
 export type Outcome =

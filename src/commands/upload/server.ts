@@ -46,7 +46,10 @@ export function unanswered({ status, code, headers }: Reply): Unanswered {
   }
 }
 
-export const unreached = (error: unknown): Unanswered => ({ why: `the server ${connectionFault(error).what}` })
+/** Such as `http://127.0.0.1:8080 refuses the connection`. */
+export const unreached = (url: string, error: unknown): Unanswered => ({
+  why: `${new URL(url).origin} ${connectionFault(error).what}`,
+})
 
 const idOf = (uploadUrl: string): string => new URL(uploadUrl).pathname.split('/').at(-1) ?? ''
 
@@ -57,10 +60,13 @@ export function server(base: string, key: string, signal: AbortSignal): Server {
   const append = { ...tus, 'Content-Type': 'application/offset+octet-stream', 'Upload-Offset': '0' }
 
   const tryTo = (url: string, options: AskOptions): Promise<Reply | Unanswered> =>
-    ask(url, { ...options, signal }).then((answer) => {
-      const reply = read(answer)
-      return isPassing(reply.status) ? unanswered(reply) : reply
-    }, unreached)
+    ask(url, { ...options, signal }).then(
+      (answer) => {
+        const reply = read(answer)
+        return isPassing(reply.status) ? unanswered(reply) : reply
+      },
+      (error: unknown) => unreached(url, error),
+    )
 
   const recordUrl = (uploadUrl: string): string => `${base}/api/v1/uploads/${idOf(uploadUrl)}`
 
