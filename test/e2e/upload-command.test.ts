@@ -340,13 +340,13 @@ describe('what cannot be', () => {
   })
 })
 
-describe('behind a proxy', () => {
-  const proxied = async (options: Parameters<typeof startRelay>[1]): Promise<string> => {
-    const proxy = await startRelay(gateway.url, options)
-    proxies.push(proxy)
-    return proxy.url
-  }
+const proxied = async (options: Parameters<typeof startRelay>[1]): Promise<string> => {
+  const proxy = await startRelay(gateway.url, options)
+  proxies.push(proxy)
+  return proxy.url
+}
 
+describe('behind a proxy', () => {
   it('that limits bodies, goes in pieces', async () => {
     const bytes = await file('pieces.bin', 3 * mib)
     const url = await proxied({
