@@ -21,7 +21,7 @@ export class UploadFailure extends Error {
 
 /** The file is no longer what was begun to be sent. */
 export class FileChanged extends UploadFailure {
-  constructor(message = 'The file was changed while it was sent; what had come of it is removed from the server.') {
+  constructor(message = 'The file was changed while it was sent: run the command again to send it as it is now.') {
     super(message, { code: 'file_changed', resumable: false })
   }
 }
