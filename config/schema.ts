@@ -80,6 +80,9 @@ const server = z.strictObject({
     ['*'],
     { variable: 'FAIRLEAD_CORS_ORIGINS', meaning: 'Web pages of these origins may call the gateway.' },
   ),
+  page: option({ type: z.boolean(), takes: 'true or false' }, true, {
+    meaning: 'Whether `/` is a page to try the gateway with.',
+  }),
   logLevel: option(oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']), 'info', {
     variable: 'FAIRLEAD_LOG_LEVEL',
     meaning: 'The least important lines that are logged.',
@@ -274,6 +277,10 @@ export const configSchema = z.strictObject({
         meaning: 'How long an `upload_url` is good.',
       }),
       confirmWithin: option(seconds(30 * day), day, { meaning: 'How long bytes that nobody confirms are kept.' }),
+      multipartThreshold: absent(size, 'none', {
+        meaning:
+          'Above this declared size the answer to a presigned or direct creation also says how to bring the file by tus, in pieces that can be resumed.',
+      }),
     })
     .prefault({}),
   tus: z

@@ -16,8 +16,9 @@ import type { ApiFacts } from './http/api.ts'
 import { documentation } from './http/documentation.ts'
 import { measureRequests, metricsRoute, startMetricsServer } from './http/metrics.ts'
 import { operations } from './http/operations.ts'
-import { operationsApi } from './http/operations-api.ts'
+import { operationsApi, pageApi } from './http/operations-api.ts'
 import { originReader, type TrustProxy } from './http/origin.ts'
+import { page } from './http/page.ts'
 import { limited } from './http/rate-limit.ts'
 import { type Route, startHttpServer } from './http/server.ts'
 import { lockFolder } from './folder-lock.ts'
@@ -138,6 +139,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     categories: Object.keys(config.categories),
     storeName: store.name,
     filesPerBatch: config.limits.filesPerBatch,
+    multipartThreshold: config.presign.multipartThreshold,
     bodyIdleMs: config.server.bodyIdleTimeout * secondMs,
     maxFileSize: config.limits.maxFileSize,
     relativeLocation: config.tus.relativeLocation,
@@ -158,7 +160,9 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     routes(routes) {
       operations(routes, records, store, () => stopping)
       metricsRoute(routes, metrics, config.metrics)
-      documentation(routes, [...dialects.flatMap(({ api }) => api(apiFacts(config))), ...operationsApi], guides)
+      if (config.server.page) page(routes)
+      const about = config.server.page ? [...operationsApi, ...pageApi] : operationsApi
+      documentation(routes, [...dialects.flatMap(({ api }) => api(apiFacts(config))), ...about], guides)
       for (const dialect of dialects) dialect.routes(routes, dependencies)
     },
     measure: metrics && { requests: measureRequests(metrics), connection: metrics.connection },

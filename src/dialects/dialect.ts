@@ -18,6 +18,8 @@ export interface DialectDependencies {
   /** What the store is called towards clients. */
   readonly storeName: string
   readonly filesPerBatch: number
+  /** Bytes above which a creation also tells of tus; `undefined`: none does. */
+  readonly multipartThreshold: number | undefined
   /** Milliseconds without a byte after which a body is given up. */
   readonly bodyIdleMs: number
   /** Bytes of one file at most. */

@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { timestamp, wholeBytes } from '../http/api.ts'
+import { sample } from '../http/api-examples.ts'
 import type { Checksum } from '../uploads/upload.ts'
 import { contentType, filename } from './presigned-schemas.ts'
+import { tusOfferSchema } from './tus-offer.ts'
 
 /** Algorithms by the bytes of their digests. */
 const algorithms = new Map<number, Checksum['algorithm']>([
@@ -69,7 +71,38 @@ export const blobSchema = z
       })
       .nullable()
       .meta({ description: '`null`: there is nothing to bring, or the record was only read.' }),
+    tus: tusOfferSchema.optional(),
   })
   .meta({ id: 'Blob', description: 'One file, as Active Storage describes it.' })
 
 export type BlobView = z.infer<typeof blobSchema>
+
+const declared = {
+  filename: sample.filename,
+  content_type: sample.contentType,
+  byte_size: sample.size,
+  checksum: 'ixqZU8RhEpaoJ6v4xHgE1w==',
+}
+export const directExample: z.input<typeof directSchema> = { blob: declared }
+export const pendingExample: BlobView = {
+  id: 42,
+  key: sample.id,
+  ...declared,
+  metadata: {},
+  service_name: 'disk',
+  created_at: sample.createdAt,
+  signed_id: `blob.${sample.id}.Xw4nTq8Lr1ZcVb6Yk9PmHs2DfGjE0uAiOo5RtKxB3vQ`,
+  direct_upload: {
+    url: `${sample.gateway}/presigned/upload/${sample.id}?expires=1795254300&finish=arrival&signature=b8WcZ1Kp5LxQ0mTnVr4sYd7fHjG2eUaI9oRtXyB3kNM`,
+    headers: {
+      'Content-Type': sample.contentType,
+      'Content-MD5': declared.checksum,
+      'Content-Disposition': `attachment; filename=${sample.filename}`,
+    },
+  },
+}
+export const readyExample: BlobView = {
+  ...pendingExample,
+  metadata: { identified: true, analyzed: true, width: sample.width, height: sample.height, duration: null },
+  direct_upload: null,
+}

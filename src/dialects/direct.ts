@@ -4,9 +4,11 @@ import { readJson, validate } from '../http/request.ts'
 import type { NewUpload, Upload } from '../uploads/upload.ts'
 import { type Dialect, param } from './dialect.ts'
 import { type BlobView, directSchema } from './direct-schemas.ts'
+import { orByTus, tusOffer } from './tus-offer.ts'
 
 /** Active Storage's way: create, PUT. Nobody confirms; whoever asks by signed id, or the gateway itself, finds that the bytes are there. */
-export const direct: Dialect = (routes, { service, catalog, uploadUrls, authenticate, once, storeName }) => {
+export const direct: Dialect = (routes, deps) => {
+  const { service, catalog, uploadUrls, authenticate, once, storeName, multipartThreshold } = deps
   const blobOf = (upload: Upload, directUpload: BlobView['direct_upload'], checksum?: string): BlobView => ({
     id: upload.number,
     key: upload.id,
@@ -41,13 +43,14 @@ export const direct: Dialect = (routes, { service, catalog, uploadUrls, authenti
       asked: [draft.dialect, asked],
       make: async (claim) =>
         (await catalog.same(principal, blob.checksum, blob.byte_size)) ??
-        service.create(principal, draft, claim, 'arrival'),
+        service.create(principal, draft, claim, 'arrival').catch((error: unknown) => orByTus(ctx, error)),
       recall: (id) => service.recall(id),
       async answer(upload) {
         const open = upload.state === 'pending' || upload.state === 'receiving'
         const terms = { disposition: dispositionOf(upload) }
         const url = open ? await uploadUrls.make(upload, ctx.state.origin.url, terms) : null
-        return { status: 200, body: blobOf(upload, url, blob.checksum.digest) }
+        const offer = open ? tusOffer(ctx, upload, multipartThreshold) : {}
+        return { status: 200, body: { ...blobOf(upload, url, blob.checksum.digest), ...offer } }
       },
     })
   })

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type ApiFacts, type Answer, anyKey, type Operation, uploadIdParameter } from '../http/api.ts'
+import { type ApiFacts, type Answer, anyKey, fileContent, type Operation, uploadIdParameter } from '../http/api.ts'
 
 const condition = (description: string) => z.string().optional().meta({ description })
 
@@ -12,7 +12,7 @@ const fileHeaders = {
 const file = (description: string, headers: Answer['headers'] = fileHeaders): Answer => ({
   description,
   headers,
-  content: { '*/*': { schema: { type: 'string', format: 'binary' } } },
+  content: fileContent,
 })
 
 /** This API's part of the OpenAPI document. */

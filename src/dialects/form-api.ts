@@ -10,6 +10,7 @@ import {
   timestamp,
   wholeBytes,
 } from '../http/api.ts'
+import { examplesOf, sample } from '../http/api-examples.ts'
 import type { Guide } from '../http/documentation.ts'
 import { maxFieldBytes } from '../http/multipart.ts'
 import { codePoints } from '../uploads/policy.ts'
@@ -21,6 +22,12 @@ export const idPattern = /^[A-Za-z0-9_-]{1,64}$/
 const projectId = z.string().regex(idPattern, 'A project id has 1 to 64 of A-Z, a-z, 0-9, _ and -.')
 export const projectParameter = z.object({ project_id: projectId })
 
+/** .NET writes the members of its objects with capitals, unless it is told otherwise. */
+const withoutCapitals = (entry: unknown): unknown =>
+  typeof entry === 'object' && entry !== null
+    ? Object.fromEntries(Object.entries(entry).map(([name, value]) => [name.toLowerCase(), value]))
+    : entry
+
 /** The fields of a form, in any order, before or after the files; `meta` as it was parsed. */
 export const fieldsSchema = z.object({
   name: z
@@ -31,7 +38,7 @@ export const fieldsSchema = z.object({
     .optional(),
   projectId: projectId.optional(),
   meta: z
-    .array(z.object({ name: z.string(), value: z.string() }))
+    .array(z.preprocess(withoutCapitals, z.object({ name: z.string(), value: z.string() })))
     .max(maxMetaEntries)
     .optional(),
 })
@@ -93,6 +100,51 @@ export type TaskView = z.infer<typeof taskSchema>
 export type FileView = z.infer<typeof fileSchema>
 export type BatchView = z.infer<typeof batchSchema>
 
+const metaExample = [{ name: 'department', value: 'finance' }]
+const fieldsExample = {
+  file: ['%PDF-1.7 …', 'MZ…'],
+  name: 'Important Document',
+  projectId: 'invoices',
+  meta: JSON.stringify(metaExample),
+}
+const pdf: Omit<TaskView, 'id'> = { name: 'a.pdf', status: 'completed', fileType: 'pdf', fileSize: sample.size }
+const refused: Omit<TaskView, 'id'> = {
+  name: 'b.exe',
+  status: 'failed',
+  fileType: 'exe',
+  fileSize: 0,
+  error: { errorCode: 'FILE_TYPE_NOT_ALLOWED', detail: 'Files of the type application/x-msdownload are not taken.' },
+}
+const batchExample: BatchView = {
+  id: 'upl_Vx3kQ9mZ0bTnYp4sHd8fGj',
+  name: fieldsExample.name,
+  projectId: fieldsExample.projectId,
+  status: 'partial',
+  fileType: 'mixed',
+  fileSize: sample.size,
+  createdAt: sample.createdAt,
+  updatedAt: sample.updatedAt,
+  tasks: [
+    { id: sample.id, ...pdf },
+    { id: sample.otherId, ...refused },
+  ],
+}
+const unmeasured = { width: null, height: null, duration: null }
+const payloadExample: z.infer<typeof payloadSchema> = {
+  payload: {
+    id: batchExample.id,
+    name: batchExample.name,
+    status: batchExample.status,
+    files: {
+      [sample.id]: { ...pdf, ...unmeasured, downloadUrl: sample.downloadUrl },
+      [sample.otherId]: { ...refused, ...unmeasured, downloadUrl: null },
+    },
+    meta: metaExample,
+    folder_id: null,
+    created_at: batchExample.createdAt,
+  },
+}
+
 const tag = 'Form'
 const common = ['scope_missing', 'project_forbidden', 'validation_failed', 'not_acceptable'] as const
 const inProject = z.object({
@@ -119,6 +171,7 @@ const formBody = (projectRequired: boolean): NonNullable<Operation['body']> => (
           },
         },
       },
+      examples: examplesOf({ form: fieldsExample }),
     },
   },
 })
@@ -141,7 +194,7 @@ export const formApi = ({ maxFileSize, filesPerBatch }: ApiFacts): readonly Oper
       header: z.object({ 'Idempotency-Key': idempotencyParameter }),
     },
     body: formBody(!named),
-    answers: { 201: jsonAnswer('The files have come.', batchSchema) },
+    answers: { 201: jsonAnswer('The files have come.', batchSchema, { form: batchExample }) },
     refusals: [
       ...common,
       ...fileRefusals,
@@ -164,7 +217,7 @@ export const formApi = ({ maxFileSize, filesPerBatch }: ApiFacts): readonly Oper
     description: 'The files by the ids of their tasks. Scope: `uploads:read`.',
     security: anyKey,
     params: oneBatch,
-    answers: { 200: jsonAnswer('The upload.', payloadSchema) },
+    answers: { 200: jsonAnswer('The upload.', payloadSchema, { form: payloadExample }) },
     refusals: [...common, 'not_found'],
   },
   {
@@ -183,11 +236,14 @@ export const formApi = ({ maxFileSize, filesPerBatch }: ApiFacts): readonly Oper
 
 export const formGuide: Guide = (url) => `## Form: multipart/form-data
 
-One form, one or more files, each a task with a status of its own; a workspace is called team here. The answer has the id for \`GET\` and \`DELETE ${url}/v2/$TEAM/project/$PROJECT/upload/$ID\`.
+One form, one or more files, each a task with a status of its own; a workspace is called team here.
 
 \`\`\`sh
 curl ${url}/v2/$TEAM/project/$PROJECT/upload -H "Authorization: Bearer $KEY" -F "file=@document.pdf" -F "name=Important Document" -F 'meta=[{"name":"department","value":"finance"}]'
 \`\`\`
 
-\`POST ${url}/api/v1/uploads\` takes the same form in the caller's own workspace; the field \`projectId\` is required there.
+\`POST ${url}/api/v1/uploads\` takes the same form in the caller's own workspace; the field \`projectId\` is required there. With the \`id\` of the answer:
+
+- \`GET ${url}/v2/$TEAM/project/$PROJECT/upload/$ID\` reads the files, by the ids of their tasks
+- \`DELETE ${url}/v2/$TEAM/project/$PROJECT/upload/$ID\` removes them all
 `

@@ -1,8 +1,7 @@
-import { UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import { faultyField, formParts } from '../http/multipart.ts'
 import { boundaryOf } from '../http/multipart-headers.ts'
-import { bodyOf, validate } from '../http/request.ts'
+import { bodyOf, demandPlain, validate } from '../http/request.ts'
 import { type AddFile, type BatchTerms, isFailed } from '../uploads/batches.ts'
 import type { Body } from '../uploads/ingest.ts'
 import { cleanName, codePoints } from '../uploads/policy.ts'
@@ -39,9 +38,7 @@ export const form: Dialect = (routes, deps) => {
   async function create(ctx: Ctx, teamId: string | null): Promise<void> {
     const principal = await authenticate(ctx, teamId)
     const projectId = teamId === null ? null : projectOf(ctx)
-    const encoding = ctx.get('content-encoding').toLowerCase()
-    if (encoding !== '' && encoding !== 'identity')
-      throw new UploadError('unsupported_media_type', 'The form may not be compressed.')
+    demandPlain(ctx)
     boundaryOf(ctx.get('content-type')) // before anything is written
     const body = bodyOf(ctx)
     await once(ctx, principal, {

@@ -7,29 +7,39 @@ import {
   idempotencyParameter,
   idempotencyRefusals,
   jsonAnswer,
+  jsonBody,
   jsonBodyRefusals,
   nobody,
   type Operation,
   uploadIdParameter,
 } from '../http/api.ts'
+import { sample } from '../http/api-examples.ts'
 import type { Guide } from '../http/documentation.ts'
 import { uploadUrlPath } from '../uploads/upload-url.ts'
 import {
   answer,
+  answerExample,
   confirmSchema,
+  createdExample,
   createdSchema,
+  createExample,
   createSchema,
   listSchema,
   nextCursor,
+  uploadExample,
   uploadSchema,
+  usageExample,
   usageSchema,
   usageSummarySchema,
+  whoamiExample,
   whoamiSchema,
 } from './presigned-schemas.ts'
+import { tusOfferExample } from './tus-offer.ts'
 
 const tag = 'Presigned'
 const one = { path: z.object({ upload_id: uploadIdParameter }) }
 const notAcceptable = ['not_acceptable'] as const
+const contextExample = { context_type: uploadExample.context_type, context_id: uploadExample.context_id }
 const readOne = ['scope_missing', 'not_found', 'project_forbidden', ...notAcceptable] as const
 
 /** This API's part of the OpenAPI document. */
@@ -40,11 +50,16 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
     id: 'createUpload',
     tag,
     summary: 'Create an upload',
-    description: `Answers with the URL that takes the bytes, good for ${facts.presignTtl} seconds. A file has at most ${facts.maxFileSize} bytes; a category may allow less. A declared size that does not fit into what the workspace's quota leaves is refused here already. Unknown fields are ignored. Scope: \`uploads:write\`.`,
+    description: `Answers with the URL that takes the bytes, good for ${facts.presignTtl} seconds. A file has at most ${facts.maxFileSize} bytes; a category may allow less. A declared size that does not fit into what the workspace's quota leaves is refused here already. In S3 one PUT brings at most \`largest_put\` bytes, of which a 413 tells together with \`tus_endpoint\`, where larger files can come. Unknown fields are ignored. Scope: \`uploads:write\`.`,
     security: anyKey,
     params: { header: z.object({ 'Idempotency-Key': idempotencyParameter }) },
-    body: { required: true, content: { 'application/json': { schema: createSchema(facts.categories) } } },
-    answers: { 201: jsonAnswer('Created: PUT the bytes, then confirm.', answer(createdSchema)) },
+    body: jsonBody(createSchema(facts.categories), { upload: createExample(facts.categories) }),
+    answers: {
+      201: jsonAnswer('Created: PUT the bytes, then confirm.', answer(createdSchema), {
+        created: answerExample(createdExample),
+        large: answerExample({ ...createdExample, tus: tusOfferExample }),
+      }),
+    },
     refusals: [...jsonBodyRefusals, ...fileRefusals, ...idempotencyRefusals, 'scope_missing', ...notAcceptable],
   },
   {
@@ -100,8 +115,12 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
       'The bytes are checked and charged. Again: the same answer. `processing` where that takes longer than the installation lets a request wait; read the upload again then. Scope: `uploads:write`.',
     security: anyKey,
     params: one,
-    body: { content: { 'application/json': { schema: confirmSchema } } },
-    answers: { 200: jsonAnswer('The upload, `confirmed` or still `processing`.', answer(uploadSchema)) },
+    body: { ...jsonBody(confirmSchema, { context: contextExample, nothing: {} }), required: false },
+    answers: {
+      200: jsonAnswer('The upload, `confirmed` or still `processing`.', answer(uploadSchema), {
+        confirmed: answerExample(uploadExample),
+      }),
+    },
     refusals: [
       ...jsonBodyRefusals,
       ...fileRefusals,
@@ -120,7 +139,7 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
     description: 'Whichever way it came. Scope: `uploads:read`.',
     security: anyKey,
     params: one,
-    answers: { 200: jsonAnswer('The upload.', answer(uploadSchema)) },
+    answers: { 200: jsonAnswer('The upload.', answer(uploadSchema), { confirmed: answerExample(uploadExample) }) },
     refusals: readOne,
   },
   {
@@ -133,7 +152,7 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
       'Its bytes are given back to the quota at once, the object goes after the answer; what still receives it is stopped. Scope: `uploads:write`.',
     security: anyKey,
     params: one,
-    answers: { 200: jsonAnswer('It is gone.', answer(z.strictObject({}))) },
+    answers: { 200: jsonAnswer('It is gone.', answer(z.strictObject({})), { gone: answerExample({}) }) },
     refusals: [...readOne, 'asset_referenced'],
   },
   {
@@ -145,7 +164,11 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
     description: 'Newest first, stable while others come and go. Scope: `uploads:read`.',
     security: anyKey,
     params: { query: listSchema },
-    answers: { 200: jsonAnswer('A page.', answer(z.array(uploadSchema), { next_cursor: nextCursor })) },
+    answers: {
+      200: jsonAnswer('A page.', answer(z.array(uploadSchema), { next_cursor: nextCursor }), {
+        page: answerExample([uploadExample], { next_cursor: sample.id }),
+      }),
+    },
     refusals: ['validation_failed', 'scope_missing', 'project_forbidden', ...notAcceptable],
   },
   {
@@ -157,7 +180,9 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
     description: 'Scope: `uploads:read`.',
     security: anyKey,
     params: { query: usageSchema },
-    answers: { 200: jsonAnswer('Bytes, counts and days.', answer(usageSummarySchema)) },
+    answers: {
+      200: jsonAnswer('Bytes, counts and days.', answer(usageSummarySchema), { month: answerExample(usageExample) }),
+    },
     refusals: ['validation_failed', 'scope_missing', 'not_found', ...notAcceptable],
   },
   {
@@ -167,7 +192,7 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
     tag: 'Account',
     summary: 'Who is calling',
     security: anyKey,
-    answers: { 200: jsonAnswer('The caller.', answer(whoamiSchema)) },
+    answers: { 200: jsonAnswer('The caller.', answer(whoamiSchema), { key: answerExample(whoamiExample) }) },
     refusals: notAcceptable,
   },
 ]
@@ -182,5 +207,12 @@ curl -T film.mp4 "$UPLOAD_URL"
 curl -X POST ${url}/api/v1/uploads/$ID/confirm -H "Authorization: Bearer $KEY"
 \`\`\`
 
-Read it with \`GET ${url}/api/v1/uploads/$ID\`, download it from \`data.download_url\`, delete it with \`DELETE\` at the same address.
+\`$ID\` is \`data.upload.id\`. Of every upload, whichever way it came:
+
+- \`GET ${url}/api/v1/uploads/$ID\` reads it: \`data.status\` and what was found
+- \`GET ${url}/api/v1/uploads/$ID/download\` is the file; \`data.download_url\` needs no key. \`HEAD\`, ranges and \`ETag\` work
+- \`DELETE ${url}/api/v1/uploads/$ID\` removes it
+- \`GET ${url}/api/v1/uploads\` lists, newest first: \`status\`, \`category\`, \`project_id\`, \`content_type\`, \`created_after\`, \`limit\`, \`cursor\`
+- \`POST ${url}/api/v1/uploads/$ID\` confirms, too
+- \`GET ${url}/api/v1/usage/summary\` says what the workspace uses, \`GET ${url}/api/v1/auth/whoami\` who is calling
 `

@@ -1,12 +1,14 @@
 import { z } from 'zod'
 import { timestamp, wholeBytes } from '../http/api.ts'
+import { sample } from '../http/api-examples.ts'
 import { isMimeType } from '../uploads/names.ts'
 import { maxFilenameLength, nameFault } from '../uploads/policy.ts'
 import type { Checksum } from '../uploads/upload.ts'
 import { isContentType } from './dialect.ts'
+import { tusOfferSchema } from './tus-offer.ts'
 
 /** Bytes of `metadata` as JSON. */
-const maxMetadataBytes = 4_096
+export const maxMetadataBytes = 4_096
 const maxContextLength = 255 // characters
 const maxMimeLength = 255 // characters
 const defaultPage = 50
@@ -58,7 +60,7 @@ const togetherFault = {
   when: ({ value }: { value: unknown }) => typeof value === 'object' && value !== null,
 }
 
-export const metadata = z
+const metadata = z
   .record(z.string(), z.string())
   .refine(
     (value) => Buffer.byteLength(JSON.stringify(value)) <= maxMetadataBytes,
@@ -110,6 +112,10 @@ const facts = { request_id: z.string(), timestamp }
 /** What every success of this API is wrapped in. */
 export const answer = (data: z.ZodType, more: Record<string, z.ZodType> = {}): z.ZodType =>
   z.strictObject({ data, meta: z.strictObject({ ...facts, ...more }) })
+export const answerExample = (data: unknown, more: object = {}) => ({
+  data,
+  meta: { request_id: 'req_5f0c2d8e7a1b4c39', timestamp: sample.updatedAt, ...more },
+})
 
 export const nextCursor = z
   .uuid()
@@ -145,13 +151,51 @@ export const uploadSchema = z
 
 export type UploadView = z.infer<typeof uploadSchema>
 
+export const uploadExample: UploadView = {
+  id: sample.id,
+  user_id: 'ann',
+  workspace_id: 'default',
+  filename: sample.filename,
+  category: 'image',
+  content_type: sample.contentType,
+  format: 'jpeg',
+  size_bytes: sample.size,
+  received_bytes: sample.size,
+  status: 'confirmed',
+  download_url: sample.downloadUrl,
+  context_type: 'album',
+  context_id: '7',
+  metadata: { taken_by: 'ann' },
+  width: sample.width,
+  height: sample.height,
+  duration: null,
+  created_at: sample.createdAt,
+  updated_at: sample.updatedAt,
+}
+const pendingExample: UploadView = {
+  ...uploadExample,
+  received_bytes: 0,
+  status: 'pending',
+  download_url: null,
+  width: null,
+  height: null,
+  updated_at: sample.createdAt,
+}
+
 export const createdSchema = z.strictObject({
   upload: uploadSchema,
   upload_url: z.url().meta({ description: 'PUT the bytes here; no credentials are needed.' }),
   upload_headers: z
     .record(z.string(), z.string())
     .meta({ description: 'The PUT must carry these, exactly. May be empty.' }),
+  tus: tusOfferSchema.optional(),
 })
+
+export const createdExample: z.infer<typeof createdSchema> = {
+  upload: pendingExample,
+  upload_url: `${sample.gateway}/presigned/upload/${sample.id}?expires=1795254300&signature=Zr7Qm2Xc9LkV0bTnYp4sHd8fGjW1eUaI6oRtKxB3vNM`,
+  upload_headers: { 'Content-Type': sample.contentType },
+}
 
 export const usageSummarySchema = z
   .strictObject({
@@ -183,3 +227,28 @@ export const whoamiSchema = z.strictObject({
   scopes: z.array(z.enum(['uploads:read', 'uploads:write'])),
   key_name: z.string().nullable(),
 })
+
+export const createExample = (categories: readonly string[]): z.input<ReturnType<typeof createSchema>> => ({
+  filename: sample.filename,
+  category: categories.find((one) => one === uploadExample.category) ?? categories[0] ?? '',
+  content_type: sample.contentType,
+  size_bytes: sample.size,
+  context_type: uploadExample.context_type,
+  context_id: uploadExample.context_id,
+  metadata: uploadExample.metadata,
+})
+
+export const usageExample: z.infer<typeof usageSummarySchema> = {
+  range: '30d',
+  period: { start: '2026-10-23T00:00:00.000Z', end: sample.updatedAt },
+  storage: { used_bytes: sample.size, reserved_bytes: 0, quota_bytes: 10_737_418_240, percent: 0 },
+  uploads: { total: 1, pending: 0, processing: 0, confirmed: 1, rejected: 0, expired: 0 },
+  daily: [{ date: '2026-11-21', uploads: 1, bytes: sample.size }],
+}
+
+export const whoamiExample: z.infer<typeof whoamiSchema> = {
+  user_id: 'ann',
+  workspace_id: 'default',
+  scopes: ['uploads:read', 'uploads:write'],
+  key_name: 'web shop',
+}

@@ -20,6 +20,7 @@ import {
   type UploadView,
   usageSchema,
 } from './presigned-schemas.ts'
+import { orByTus, tusOffer } from './tus-offer.ts'
 
 /** Days that the usage summary covers, by the name of its range. */
 const usageRanges = { '7d': 7, '30d': 30, '90d': 90 } as const
@@ -70,11 +71,12 @@ export const presigned: Dialect = (routes, deps) => {
     }
     await once(ctx, principal, {
       asked: [draft.dialect, asked],
-      make: (claim) => service.create(principal, draft, claim),
+      make: (claim) => service.create(principal, draft, claim).catch((error: unknown) => orByTus(ctx, error)),
       recall: (id) => service.recall(id),
       async answer(upload) {
         const { url, headers } = await uploadUrls.make(upload, ctx.state.origin.url)
-        const data = { upload: view(ctx, upload), upload_url: url, upload_headers: headers }
+        const offer = tusOffer(ctx, upload, deps.multipartThreshold)
+        const data = { upload: view(ctx, upload), upload_url: url, upload_headers: headers, ...offer }
         return { status: 201, body: { data, meta: meta(ctx) } }
       },
     })

@@ -7,11 +7,13 @@ import {
   idempotencyParameter,
   idempotencyRefusals,
   jsonAnswer,
+  jsonBody,
   jsonBodyRefusals,
   type Operation,
   uploadIdParameter,
   wholeBytes,
 } from '../http/api.ts'
+import { sample } from '../http/api-examples.ts'
 import type { Guide } from '../http/documentation.ts'
 
 export const maxNameLength = 512 // characters
@@ -53,6 +55,20 @@ const assetSchema = z
   })
   .meta({ id: 'Asset', description: 'One file that came whole.' })
 
+const assetExample: z.infer<typeof assetSchema> = {
+  assetId: sample.id,
+  type: 'image',
+  source: 'upload',
+  filename: sample.filename,
+  mimetype: sample.contentType,
+  size: sample.size,
+  fileUrl: sample.downloadUrl,
+  fileKey: '37/019aa5f07c1e7cc38f0a2b1f5a1d9e37.4c81e0b7d2f9',
+  width: sample.width,
+  height: sample.height,
+  duration: null,
+}
+
 const answer = (data: z.ZodType, meta: Record<string, z.ZodType> = {}): z.ZodType =>
   z.strictObject({ data, meta: z.strictObject(meta) })
 const nextPageCursor = z
@@ -62,6 +78,7 @@ const nextPageCursor = z
 
 const tag = 'Raw'
 const common = ['scope_missing', 'project_forbidden', 'not_acceptable'] as const
+const oneExample = { asset: { data: assetExample, meta: {} } }
 const oneAsset = { assetId: uploadIdParameter }
 const gone = { 204: { description: 'Done. There is no body.' } }
 
@@ -78,7 +95,7 @@ export const rawApi = ({ maxFileSize }: ApiFacts): readonly Operation[] => [
     params: { header: createHeaders.extend({ 'Idempotency-Key': idempotencyParameter }) },
     body: fileBody,
     answers: {
-      201: jsonAnswer('The asset.', answer(assetSchema), {
+      201: jsonAnswer('The asset.', answer(assetSchema), oneExample, {
         Location: z.string().meta({ description: 'Path of the asset.' }),
       }),
     },
@@ -102,7 +119,7 @@ export const rawApi = ({ maxFileSize }: ApiFacts): readonly Operation[] => [
     description: 'Scope: `uploads:read`.',
     security: anyKey,
     params: { path: z.object(oneAsset) },
-    answers: { 200: jsonAnswer('The asset.', answer(assetSchema)) },
+    answers: { 200: jsonAnswer('The asset.', answer(assetSchema), oneExample) },
     refusals: [...common, 'not_found'],
   },
   {
@@ -126,7 +143,11 @@ export const rawApi = ({ maxFileSize }: ApiFacts): readonly Operation[] => [
     description: 'Newest first. Scope: `uploads:read`.',
     security: anyKey,
     params: { path: projectParameters, query: pageSchema },
-    answers: { 200: jsonAnswer('A page.', answer(z.array(assetSchema), { nextPageCursor })) },
+    answers: {
+      200: jsonAnswer('A page.', answer(z.array(assetSchema), { nextPageCursor }), {
+        page: { data: [assetExample], meta: { nextPageCursor: sample.id } },
+      }),
+    },
     refusals: [...common, 'validation_failed'],
   },
   {
@@ -138,8 +159,8 @@ export const rawApi = ({ maxFileSize }: ApiFacts): readonly Operation[] => [
     description: 'Again changes nothing. Scope: `uploads:write`.',
     security: anyKey,
     params: { path: projectParameters },
-    body: { required: true, content: { 'application/json': { schema: bindSchema } } },
-    answers: { 200: jsonAnswer('The asset.', answer(assetSchema)) },
+    body: jsonBody(bindSchema, { asset: { assetId: sample.id } }),
+    answers: { 200: jsonAnswer('The asset.', answer(assetSchema), oneExample) },
     refusals: [...common, ...jsonBodyRefusals, 'not_found'],
   },
   {
@@ -163,4 +184,8 @@ The body is the file. The answer has its id, type, size, dimensions and a signed
 \`\`\`sh
 curl ${url}/v1/uploads -H "Authorization: Bearer $KEY" -H "x-file-name: photo.jpg" --data-binary @photo.jpg
 \`\`\`
+
+- \`GET ${url}/v1/assets/$ID\` reads the asset, \`DELETE ${url}/v1/assets/$ID\` removes it unless a project holds it
+- \`GET ${url}/v1/projects/$PROJECT/assets\` lists those of a project (a UUID), which \`x-project-id\` binds at the upload
+- \`POST ${url}/v1/projects/$PROJECT/assets\` with \`{"assetId":"$ID"}\` binds later, \`DELETE ${url}/v1/projects/$PROJECT/assets/$ID\` unbinds
 `

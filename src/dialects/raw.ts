@@ -31,9 +31,6 @@ export const raw: Dialect = (routes, { service, catalog, authenticate, once }) =
     const headers = { 'x-file-name': ctx.get('x-file-name'), 'x-project-id': ctx.get('x-project-id') || undefined }
     const { 'x-file-name': name, 'x-project-id': projectId } = validate(createHeaders, headers, 'header')
     const filename = decodedName(name)
-    const encoding = ctx.get('content-encoding').toLowerCase()
-    if (encoding !== '' && encoding !== 'identity')
-      throw new UploadError('unsupported_media_type', 'The body must be the file itself, not compressed on the way.')
     const body = bodyOf(ctx)
     if (body.length === 0) throw new UploadError('empty_body', 'The body is empty: it must be the file.')
     const declared = ctx.get('content-type')

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import {
   anyKey,
   type ApiFacts,
+  fileContent,
   fileRefusals,
   idempotencyParameter,
   idempotencyRefusals,
@@ -31,7 +32,7 @@ const expires = z
 const onePath = z.object({ id: uploadIdParameter })
 const chunkBody = (required: boolean) => ({
   required,
-  content: { [chunkType]: { schema: { type: 'string', format: 'binary' } as const } },
+  content: { [chunkType]: fileContent['*/*'] },
 })
 const common = ['precondition_failed', 'scope_missing'] as const
 const ofOne = [...common, 'not_found', 'project_forbidden', 'upload_expired', 'upload_locked'] as const
@@ -187,8 +188,8 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
     security: anyKey,
     params: { path: onePath },
     answers: {
-      200: { description: 'The bytes.', content: { '*/*': { schema: { type: 'string', format: 'binary' } } } },
-      206: { description: 'A part of them.', content: { '*/*': { schema: { type: 'string', format: 'binary' } } } },
+      200: { description: 'The bytes.', content: fileContent },
+      206: { description: 'A part of them.', content: fileContent },
       302: { description: 'They are in the store.', headers: { Location: z.url() } },
       304: { description: 'You have them.' },
     },
@@ -213,5 +214,9 @@ curl -i -X PATCH "$LOCATION" -H "Authorization: Bearer $KEY" -H "Tus-Resumable: 
 curl -I "$LOCATION" -H "Authorization: Bearer $KEY" -H "Tus-Resumable: ${tusVersion}"
 \`\`\`
 
-The id at the end of \`Location\` is the upload's id in the other APIs; \`Upload-Record\` is the URL of its record.
+The id at the end of \`Location\` is the upload's id in the other APIs; \`Upload-Record\` is the URL of its record. What the client does for you:
+
+- \`OPTIONS ${url}/files\` tells version, extensions and the largest size
+- \`HEAD ${url}/files/$ID\` tells how many bytes have come, \`PATCH ${url}/files/$ID\` goes on there
+- \`GET ${url}/files/$ID\` is the finished file, \`DELETE ${url}/files/$ID\` removes it, finished or not
 `

@@ -7,7 +7,7 @@ import { validate } from '../http/request.ts'
 import type { ChunkSum } from '../uploads/append.ts'
 import type { NewUpload } from '../uploads/upload.ts'
 import { idPattern } from './form-api.ts'
-import { contentType, filename, metadata as freeMetadata } from './presigned-schemas.ts'
+import { contentType, filename, maxMetadataBytes } from './presigned-schemas.ts'
 
 export const tusVersion = TUS_RESUMABLE
 export const chunkType = 'application/offset+octet-stream'
@@ -72,7 +72,7 @@ export function concatHeader(ctx: Ctx): Concat | null {
   if (text === 'partial') return { kind: 'partial' }
   const [, list] = /^final;\s*(\S.*)$/.exec(String(text)) ?? []
   if (list === undefined) throw bad('Upload-Concat must be "partial", or "final;" and the URLs of partial uploads.')
-  const urls = list.trim().split(/[ ,]+/)
+  const urls = list.trim().split(/ +/)
   if (urls.length > maxParts) throw bad(`A final upload has at most ${maxParts} parts.`)
   return { kind: 'final', ids: urls.map(idOf) }
 }
@@ -93,7 +93,6 @@ const fields = z
     project_id: z.string().regex(idPattern, 'A project id has 1 to 64 of A-Z, a-z, 0-9, _ and -.').optional(),
     context_type: z.string().min(1).max(255).optional(),
     context_id: z.string().min(1).max(255).optional(),
-    metadata: freeMetadata,
   })
   .refine((one) => (one.context_type === undefined) === (one.context_id === undefined), {
     message: 'context_type and context_id go together.',
@@ -102,27 +101,30 @@ const fields = z
 
 /** Other names that clients use. */
 const synonyms: Readonly<Record<string, string>> = { name: 'filename', type: 'filetype' }
-const known: ReadonlySet<string> = new Set(Object.keys(fields.shape).filter((name) => name !== 'metadata'))
+const known: ReadonlySet<string> = new Set(Object.keys(fields.shape))
 
 /** What `Upload-Metadata` says of the file. Names that have no meaning here are kept as the client's own metadata. */
 export function metadataHeader(ctx: Ctx): Omit<NewUpload, 'dialect' | 'declaredSize' | 'declaredChecksum'> {
   const pairs = pairsOf(String(ctx.req.headers['upload-metadata'] ?? ''))
   const said = new Map<string, string>()
-  const metadata: [string, string][] = []
+  const rest: [string, string][] = []
   for (const [key, bytes] of pairs) {
     const name = Object.hasOwn(synonyms, key) ? (synonyms[key] ?? key) : key
-    if (!known.has(name)) metadata.push([key, bytes.toString('utf8')])
+    if (!known.has(name)) rest.push([key, bytes.toString('utf8')])
     // Clients send names with nothing in them for what they do not know; the first name for a thing is the better one.
     else if (bytes.length > 0 && (name === key || !said.has(name))) said.set(name, utf8(key, bytes))
   }
-  const found = validate(fields, { ...Object.fromEntries(said), metadata: Object.fromEntries(metadata) }, 'header')
+  const found = validate(fields, Object.fromEntries(said), 'header')
+  const metadata = Object.fromEntries(rest)
+  if (Buffer.byteLength(JSON.stringify(metadata)) > maxMetadataBytes)
+    throw bad(`The metadata has more than ${maxMetadataBytes} bytes as JSON.`)
   return {
     filename: found.filename.trim(),
     declaredType: found.filetype ?? null,
     category: found.category ?? null,
     projectId: found.project_id ?? null,
     context: found.context_type && found.context_id ? { type: found.context_type, id: found.context_id } : null,
-    metadata: found.metadata,
+    metadata,
   }
 }
 

@@ -13,6 +13,7 @@ import {
   isChunk,
   metadataHeader,
 } from './tus-headers.ts'
+import { tusPath } from './tus-offer.ts'
 
 /** The requests of the protocol: each is read from top to bottom. */
 export function tusRequests({ service, authenticate, once, relativeLocation }: DialectDependencies) {
@@ -40,10 +41,10 @@ export function tusRequests({ service, authenticate, once, relativeLocation }: D
       answer: (upload) => ({
         status: 201,
         headers: {
-          Location: `${relativeLocation ? '' : ctx.state.origin.url}/files/${upload.id}`,
+          Location: `${relativeLocation ? '' : ctx.state.origin.url}${tusPath}/${upload.id}`,
           'Upload-Record': recordUrl(ctx, upload),
           ...expires(upload),
-          ...(sent ? { 'Upload-Offset': String(upload.received) } : {}),
+          ...(isChunk(ctx) ? { 'Upload-Offset': String(upload.received) } : {}),
         },
       }),
     })

@@ -3,6 +3,7 @@ import type { Ctx } from '../http/context.ts'
 import type { Dialect } from './dialect.ts'
 import { downloader } from './downloads.ts'
 import { checksumBytes, extensions, tusVersion } from './tus-headers.ts'
+import { tusPath } from './tus-offer.ts'
 import { tusRequests } from './tus-requests.ts'
 
 /** The real methods that may carry another one in `X-HTTP-Method-Override`. */
@@ -43,6 +44,6 @@ export const tus: Dialect = (routes, deps) => {
     await way(ctx)
   }
 
-  routes.register('/files', methods, serve({ POST: create }))
-  routes.register('/files/:id', methods, serve({ GET: download, HEAD: look, PATCH: append, DELETE: remove }))
+  routes.register(tusPath, methods, serve({ POST: create }))
+  routes.register(`${tusPath}/:id`, methods, serve({ GET: download, HEAD: look, PATCH: append, DELETE: remove }))
 }

@@ -38,7 +38,9 @@ export function answerErrors(log: Logger): Koa.Middleware<RequestState> {
       ctx.status = answer.status
       ctx.set(answer.headers)
       ctx.body = answer.body
-      if (bodyIsUnread(ctx.req)) answerBeforeBody(ctx, JSON.stringify(answer.body))
+      // Whose place a newer request has taken may have gone for good: nobody waits for the little that is still to come.
+      const isReplaced = known && error.code === 'upload_locked' && !ctx.req.complete
+      if (isReplaced || bodyIsUnread(ctx.req)) answerBeforeBody(ctx, JSON.stringify(answer.body))
     }
   }
 }

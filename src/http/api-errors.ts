@@ -1,9 +1,24 @@
 import { z } from 'zod'
 import type { ZodOpenApiResponseObject } from 'zod-openapi'
-import { type ErrorCode, errorTitles, UploadError } from '../errors.ts'
+import { type ErrorCode, errorTitles, UploadError, type UploadErrorOptions } from '../errors.ts'
+import { examplesOf, sample } from './api-examples.ts'
 import { type AskedAs, errorAnswer, shapeOf } from './problem.ts'
 
 type Shape = ReturnType<typeof shapeOf>
+
+/** Errors with one status. */
+interface Group {
+  /** A body for each code. */
+  readonly examples: Map<ErrorCode, unknown>
+  readonly media: string
+}
+
+/** What errors of these codes tell beyond their sentence. */
+const exampleOptions: Readonly<Partial<Record<ErrorCode, UploadErrorOptions>>> = {
+  validation_failed: { faults: [{ loc: ['body', 'filename'], msg: 'The name is empty.', type: 'custom' }] },
+  quota_exceeded: { facts: { bytes_left: 1_048_576 } },
+  range_not_satisfiable: { facts: { size: sample.size } },
+}
 
 /** Operations that fail alike share one response. */
 const shared = new Map<string, ZodOpenApiResponseObject>()
@@ -15,21 +30,22 @@ export function errorResponses(
   requestId: z.ZodType,
 ): Record<string, ZodOpenApiResponseObject> {
   const shape = shapeOf(asked)
-  const groups = new Map<number, { readonly codes: Set<ErrorCode>; readonly media: string }>()
+  const groups = new Map<number, Group>()
   for (const code of new Set(codes))
     // Some codes have another status when trying again helps.
     for (const options of [{}, { retryAfter: 1 }]) {
-      const { status, headers } = errorAnswer(new UploadError(code, '', options), asked)
+      const error = new UploadError(code, `${errorTitles[code]}.`, { ...exampleOptions[code], ...options })
+      const { status, headers, body } = errorAnswer(error, asked)
       const media = headers['Content-Type']?.split(';')[0] ?? 'application/json'
-      const group = groups.get(status) ?? { codes: new Set(), media }
-      group.codes.add(code)
+      const group = groups.get(status) ?? { examples: new Map(), media }
+      group.examples.set(code, body)
       groups.set(status, group)
     }
   const responses: Record<string, ZodOpenApiResponseObject> = {}
   for (const [status, group] of groups) {
-    const sorted = [...group.codes].toSorted()
+    const sorted = [...group.examples.keys()].toSorted()
     const id = [shape, group.media.replace('application/', '').replace('+', '-'), status, ...sorted].join('.')
-    const response = shared.get(id) ?? { id, ...errorResponse(shape, group.media, status, sorted, requestId) }
+    const response = shared.get(id) ?? { id, ...errorResponse(shape, group, status, sorted, requestId) }
     shared.set(id, response)
     responses[status] = response
   }
@@ -38,7 +54,7 @@ export function errorResponses(
 
 function errorResponse(
   shape: Shape,
-  media: string,
+  { examples, media }: Group,
   status: number,
   codes: readonly ErrorCode[],
   requestId: z.ZodType,
@@ -47,7 +63,12 @@ function errorResponse(
   return {
     description: codes.map((code) => `\`${word(code)}\`: ${errorTitles[code]}.`).join(' '),
     headers: z.object({ 'X-Request-Id': requestId, ...headersOf(status) }),
-    content: { [media]: { schema: shape === 'problem' ? problem(status, codes) : detail(status, codes) } },
+    content: {
+      [media]: {
+        schema: shape === 'problem' ? problem(status, codes) : detail(status, codes),
+        examples: examplesOf(Object.fromEntries(codes.map((code) => [word(code), examples.get(code)]))),
+      },
+    },
   }
 }
 

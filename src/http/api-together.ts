@@ -38,8 +38,10 @@ export function together(operations: readonly [Operation, ...Operation[]]): ZodO
 function either(one: ZodOpenApiResponseObject, other: ZodOpenApiResponseObject): ZodOpenApiResponseObject {
   const content = { ...one.content }
   for (const [media, body] of Object.entries(other.content ?? {})) {
-    const schemas = [content[media]?.schema, body?.schema].filter((schema) => schema instanceof z.ZodType)
-    content[media] = schemas.length > 1 ? { schema: z.union(schemas) } : (body ?? {})
+    const before = content[media]
+    const schemas = [before?.schema, body?.schema].filter((schema) => schema instanceof z.ZodType)
+    const examples = { ...before?.examples, ...body?.examples }
+    content[media] = schemas.length > 1 ? { schema: z.union(schemas), examples } : (body ?? {})
   }
   const sentences = new Set([one.description, other.description])
   return { description: [...sentences].join(' '), headers: z.object({ ...shapeOf(one), ...shapeOf(other) }), content }

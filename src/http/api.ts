@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { ZodOpenApiOperationObject, ZodOpenApiRequestBodyObject, ZodOpenApiResponseObject } from 'zod-openapi'
 import type { ErrorCode } from '../errors.ts'
 import { errorResponses } from './api-errors.ts'
+import { type Examples, examplesOf, sample } from './api-examples.ts'
 
 /** What an installation's document depends on. */
 export interface ApiFacts {
@@ -79,24 +80,34 @@ export const timestamp = z.iso
   .meta({ id: 'Timestamp', description: 'RFC 3339, UTC, milliseconds.' })
 export const uploadIdParameter = z.string().meta({
   description: 'Id of an upload: a UUID. Everything else is a 404.',
-  examples: ['019aa5f0-7c1e-7cc3-8f0a-2b1f5a1d9e37'],
+  examples: [sample.id],
 })
 export const wholeBytes = z.int().min(0)
 
-export const jsonAnswer = (description: string, schema: z.ZodType, headers: Answer['headers'] = {}): Answer => ({
+/** @param examples of answers, at least one; each fits the schema, as a test sees */
+export const jsonAnswer = (
+  description: string,
+  schema: z.ZodType,
+  examples: Examples,
+  headers: Answer['headers'] = {},
+): Answer => ({
   description,
   headers,
-  content: { 'application/json': { schema } },
+  content: { 'application/json': { schema, examples: examplesOf(examples) } },
 })
-export const textAnswer = (description: string, type: string): Answer => ({
+export const textAnswer = (description: string, type: string, example: string): Answer => ({
   description,
-  content: { [type]: { schema: z.string().min(1) } },
+  content: { [type]: { schema: z.string().min(1), examples: examplesOf({ text: example }) } },
 })
-/** The body is a file. */
-export const fileBody: ZodOpenApiRequestBodyObject = {
+export const jsonBody = (schema: z.ZodType, examples: Examples): ZodOpenApiRequestBodyObject => ({
   required: true,
-  content: { '*/*': { schema: { type: 'string', format: 'binary' } } },
-}
+  content: { 'application/json': { schema, examples: examplesOf(examples) } },
+})
+/** The bytes of a file, of any type. */
+export const fileContent = {
+  '*/*': { schema: { type: 'string', format: 'binary' }, examples: examplesOf({ text: 'Hello' }) },
+} as const
+export const fileBody: ZodOpenApiRequestBodyObject = { required: true, content: fileContent }
 
 export const idempotencyParameter = z
   .string()

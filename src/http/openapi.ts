@@ -25,8 +25,10 @@ function build(operations: readonly Operation[]): Document {
     },
     tags: [
       { name: 'Presigned', description: 'Create, PUT, confirm. Whoever sends the bytes needs no key.' },
+      { name: 'Direct', description: 'Create and PUT, as Active Storage does. Nobody confirms.' },
       { name: 'Form', description: 'multipart/form-data: one form, one or more files.' },
       { name: 'Raw', description: 'One request, one asset; and the projects that hold assets.' },
+      { name: 'tus', description: 'Resumable: pieces, until all have come.' },
       { name: 'Downloads', description: 'The bytes, whichever way they came.' },
       { name: 'Account', description: 'Who is calling, and what the workspace uses.' },
       { name: 'Operations', description: 'For those who run the gateway, and for this documentation.' },

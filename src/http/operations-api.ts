@@ -1,8 +1,24 @@
 import { z } from 'zod'
 import { jsonAnswer, nobody, type Operation, textAnswer } from './api.ts'
+import { examplesOf } from './api-examples.ts'
 import { assetNames } from './documentation.ts'
+import { pageAssetNames } from './page.ts'
 
 const common = { tag: 'Operations', method: 'get', security: nobody, refusals: [] } as const
+
+/** @param example of the first type */
+const fileAnswers = (example: string, ...types: string[]): Operation['answers'] => ({
+  200: {
+    description: 'The file.',
+    content: Object.fromEntries(
+      types.map((type, index) => [
+        type,
+        { schema: { type: 'string' }, ...(index === 0 && { examples: examplesOf({ file: example }) }) },
+      ]),
+    ),
+  },
+  304: { description: 'The client has it.' },
+})
 
 /** What is answered to those who run the gateway, and about the gateway. */
 export const operationsApi: readonly Operation[] = [
@@ -11,7 +27,7 @@ export const operationsApi: readonly Operation[] = [
     path: '/healthz',
     id: 'health',
     summary: 'Is the process alive?',
-    answers: { 200: jsonAnswer('It is.', z.strictObject({ status: z.literal('ok') })) },
+    answers: { 200: jsonAnswer('It is.', z.strictObject({ status: z.literal('ok') }), { alive: { status: 'ok' } }) },
     refusals: ['not_acceptable'],
   },
   {
@@ -20,7 +36,9 @@ export const operationsApi: readonly Operation[] = [
     id: 'readiness',
     summary: 'Can it take uploads?',
     description: 'Asks the records and the store, at most every two seconds.',
-    answers: { 200: jsonAnswer('It can.', z.strictObject({ status: z.literal('ready') })) },
+    answers: {
+      200: jsonAnswer('It can.', z.strictObject({ status: z.literal('ready') }), { ready: { status: 'ready' } }),
+    },
     refusals: ['not_acceptable', 'not_ready'],
   },
   {
@@ -31,7 +49,7 @@ export const operationsApi: readonly Operation[] = [
     description:
       'With `metrics.token`. 404 without it: the metrics are switched off, or on a port of their own (`metrics.port`).',
     security: [{ metricsToken: [] }],
-    answers: { 200: textAnswer('The text format, version 0.0.4.', 'text/plain') },
+    answers: { 200: textAnswer('The text format, version 0.0.4.', 'text/plain', 'fairlead_jobs{state="waiting"} 0\n') },
     refusals: ['unauthenticated', 'not_found'],
   },
   {
@@ -39,7 +57,11 @@ export const operationsApi: readonly Operation[] = [
     path: '/openapi.json',
     id: 'openapi',
     summary: 'This document',
-    answers: { 200: jsonAnswer('OpenAPI 3.1.', z.looseObject({ openapi: z.string().regex(/^3\.1\.\d+$/) })) },
+    answers: {
+      200: jsonAnswer('OpenAPI 3.1.', z.looseObject({ openapi: z.string().regex(/^3\.1\.\d+$/) }), {
+        beginning: { openapi: '3.1.1', info: { title: 'Fairlead' } },
+      }),
+    },
   },
   {
     ...common,
@@ -47,7 +69,7 @@ export const operationsApi: readonly Operation[] = [
     id: 'docs',
     summary: 'This document, for people',
     description: 'Swagger UI; works without any other host.',
-    answers: { 200: textAnswer('A page.', 'text/html') },
+    answers: { 200: textAnswer('A page.', 'text/html', '<!doctype html>…') },
   },
   {
     ...common,
@@ -55,15 +77,7 @@ export const operationsApi: readonly Operation[] = [
     id: 'docsFile',
     summary: 'What that page loads',
     params: { path: z.object({ file: z.enum(assetNames) }) },
-    answers: {
-      200: {
-        description: 'The file.',
-        content: Object.fromEntries(
-          ['text/javascript', 'text/css', 'image/png'].map((type) => [type, { schema: { type: 'string' } }]),
-        ),
-      },
-      304: { description: 'The client has it.' },
-    },
+    answers: fileAnswers('SwaggerUIBundle({ … })', 'text/javascript', 'text/css', 'image/png'),
     refusals: ['not_found'],
   },
   {
@@ -71,6 +85,27 @@ export const operationsApi: readonly Operation[] = [
     path: '/llms.txt',
     id: 'llms',
     summary: 'The API in short, for language models',
-    answers: { 200: textAnswer('Markdown, as llmstxt.org describes it.', 'text/plain') },
+    answers: { 200: textAnswer('Markdown, as llmstxt.org describes it.', 'text/plain', '# Fairlead\n…') },
+  },
+]
+
+/** The page to try the gateway with, where it is not switched off. */
+export const pageApi: readonly Operation[] = [
+  {
+    ...common,
+    path: '/',
+    id: 'page',
+    summary: 'A page to try the gateway with',
+    description: 'Takes an API key and files, and shows what became of them. Works without any other host.',
+    answers: fileAnswers('<!doctype html>…', 'text/html'),
+  },
+  {
+    ...common,
+    path: '/page/{file}',
+    id: 'pageFile',
+    summary: 'What that page loads',
+    params: { path: z.object({ file: z.enum(pageAssetNames) }) },
+    answers: fileAnswers('const …', 'text/javascript', 'text/css', 'image/svg+xml'),
+    refusals: ['not_found'],
   },
 ]

@@ -16,6 +16,7 @@ const jsonTimeoutMs = 30_000
  * @throws {UploadError} `unsupported_media_type` when it is coded: nobody here would decode it.
  */
 export function bodyOf(ctx: Ctx): Body {
+  demandPlain(ctx)
   const coding = ctx.req.headers['transfer-encoding']
   if (coding !== undefined && coding.trim().toLowerCase() !== 'chunked')
     throw new UploadError('unsupported_media_type', 'The only transfer coding that is taken is chunked.')
@@ -26,6 +27,13 @@ export function bodyOf(ctx: Ctx): Body {
     waits: waitsForContinue(ctx.req),
     accept: () => ctx.res.writeContinue(),
   }
+}
+
+/** @throws {UploadError} `unsupported_media_type` when the body was compressed on its way: it would be taken for the file. */
+export function demandPlain(ctx: Ctx): void {
+  const encoding = ctx.get('content-encoding').toLowerCase()
+  if (encoding !== '' && encoding !== 'identity')
+    throw new UploadError('unsupported_media_type', 'The body may not be compressed.')
 }
 
 /** Whether the client sends its body only when it is told to go on. */
@@ -47,13 +55,11 @@ export async function readJson<T extends z.ZodType>(
   { optional = false } = {},
 ): Promise<z.output<T>> {
   const length = ctx.req.headers['content-length']
-  const encoding = ctx.get('content-encoding').toLowerCase()
   const none = optional && (length === '0' || (length === undefined && !ctx.req.headers['transfer-encoding']))
   if (none) return validate(schema, {}, 'body')
   if (!ctx.is('application/json', 'application/*+json'))
     throw new UploadError('unsupported_media_type', 'The body must be JSON, with Content-Type: application/json.')
-  if (encoding !== '' && encoding !== 'identity')
-    throw new UploadError('unsupported_media_type', 'The body may not be compressed.')
+  demandPlain(ctx)
   if (waitsForContinue(ctx.req)) ctx.res.writeContinue()
   const text = await readText(ctx.req, length)
   if (optional && text.trim() === '') return validate(schema, {}, 'body')

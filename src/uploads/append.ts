@@ -102,6 +102,9 @@ export async function append(
     if (refusal !== undefined) throw refusal
     if (at === length) return await growing.finish(seen)
     await writer.save()
+    await writer.abort()
+    // Of a length that is not known only what has come is held between requests.
+    if (length === null) await deps.records.unreserve(id)
     if (seen) onlookers.keep(id, seen)
     seen = undefined
     if (cut) throw cut

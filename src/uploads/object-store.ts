@@ -158,7 +158,8 @@ export interface GrowOptions {
 
 /**
  * Goes on with an object that grows over several requests, at the end of what counts. `finish` makes it whole, also when nothing was
- * written; when it failed, or the process died meanwhile, another writer may finish it. `abort` leaves what counts.
+ * written; when it failed, or the process died meanwhile, another writer may finish it. Every writer ends with `finish` or `abort`, which
+ * leaves what counts.
  */
 export interface GrowingWriter extends ObjectWriter {
   /** Bytes that count now. */

@@ -87,8 +87,8 @@ export function resumables(given: ResumableDependencies) {
     } catch (error) {
       await upload.catch(() => {})
       if (isRefusal(error)) await given.reject(id, error)
-      // A client that does not know its address cannot go on with it; one whose answer was lost may ask for it again.
-      else if (!(error instanceof ClientGone)) await given.discard(id)
+      // A client that does not know its address cannot go on with it; but what has come of a body that broke off is kept.
+      else if (!isInterruption(error)) await given.discard(id)
       throw error
     }
   }
@@ -336,6 +336,10 @@ const isUnfinished = (upload: Upload): boolean =>
 
 /** What is wrong with the file for good. Where there is no room for it now, there may be later. */
 const isRefusal = (error: unknown): error is Rejection => error instanceof Rejection && error.code !== 'quota_exceeded'
+
+/** The client has gone, or a newer request goes on where this one was. */
+const isInterruption = (error: unknown): boolean =>
+  error instanceof ClientGone || (error instanceof UploadError && error.code === 'upload_locked')
 
 const locked = (message: string): UploadError =>
   new UploadError('upload_locked', message, { retryAfter: askAgainSeconds })

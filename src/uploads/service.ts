@@ -11,6 +11,7 @@ import { owned, type Principal } from './principal.ts'
 import type { Claim, NewJob, Records } from './records.ts'
 import { resumables } from './resumable.ts'
 import type { Finish, NewUpload, Upload, UploadContextRef } from './upload.ts'
+import { tooLargeForPut } from './upload-url.ts'
 import { verdictsOf } from './verdicts.ts'
 
 /** Milliseconds after which an upload that arrives in one request, and whose request was lost track of, expires. */
@@ -66,9 +67,9 @@ export function uploadService(deps: ServiceDependencies) {
     finishedBy: Finish = 'confirm',
   ): Promise<Upload> {
     const { direct } = deps.store
-    if (direct && (draft.declaredSize ?? 0) > direct.largestPut)
-      throw new UploadError('file_too_large', `One PUT brings at most ${direct.largestPut} bytes to this store.`)
     const record = await newRecord(deps, principal, draft, claim)
+    // After the rules: what may not come at all cannot come in another way either.
+    if (direct && (draft.declaredSize ?? 0) > direct.largestPut) throw tooLargeForPut(direct.largestPut)
     // URLs end with a second, and never sooner than promised; nobody looks for what they bring before that.
     const until = Math.ceil((record.createdAt + deps.presignTtlMs) / secondMs) * secondMs
     return records.create({

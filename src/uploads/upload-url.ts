@@ -110,6 +110,12 @@ const parts = (upload: Upload, expires: number, arrival?: ArrivalTerms) => [
   ...(arrival ? ['arrival', arrival.disposition] : []),
 ]
 
+/** The file is welcome, and no URL can take it: other ways in can. */
+export const tooLargeForPut = (largestPut: number): UploadError =>
+  new UploadError('file_too_large', `One PUT brings at most ${largestPut} bytes to this store: send it by tus.`, {
+    facts: { largest_put: largestPut },
+  })
+
 export type UploadUrls = ReturnType<typeof uploadUrls>
 
 /** As S3 calls it. */

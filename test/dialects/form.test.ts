@@ -200,6 +200,8 @@ describe('a form with one file', () => {
 describe('clients', () => {
   const inOwn = '/api/v1/uploads'
   const meta = '[{"name":"category","value":"invoice"},{"name":"department","value":"finance"}]'
+  /** What .NET makes of its own objects. */
+  const netMeta = '[{"Name":"category","Value":"invoice"},{"Name":"department","Value":"finance"}]'
 
   async function expectSample(answer: Promise<Answer>, contents: string): Promise<void> {
     const batch = await made(answer)
@@ -273,7 +275,7 @@ describe('clients', () => {
         'Content-Type: text/plain; charset=utf-8',
         'Content-Disposition: form-data; name=meta',
         '',
-        meta,
+        netMeta,
         '--7c36f4b6-8e1c-4b65-9f9e-8ba8bcb9a2c4--',
         '',
       ],

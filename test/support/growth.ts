@@ -47,10 +47,14 @@ export function growthKeeper(): GrowthKeeper {
       throw error
     }
     const [first] = added
-    if (!first) throw new Error('Nothing is kept.')
+    if (total < bytes) throw new Error('Less counts than before.')
+    if (!first) {
+      if (pieces.length > 0) throw new Error('Nothing is kept.')
+      bytes = total // the store knows by itself where they are
+      return
+    }
     const before = pieces.filter(({ start }) => start < first.start)
     const all = [...before, ...added.map(copied)]
-    if (total < bytes) throw new Error('Less counts than before.')
     if (endOf(all) !== total) throw new Error(`The pieces have a gap, or ${total} bytes are not what they are.`)
     bytes = total
     pieces = all

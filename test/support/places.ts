@@ -72,11 +72,19 @@ export function s3Place(settings = `downloads: 'proxy', settle: 1`): S3Place {
   }
 }
 
-/** What lies in the place, and is neither the object of an upload nor where the URL of an unfinished one leads. */
+/** What lies in the place, and is neither the object of an upload, whole or growing, nor where the URL of an unfinished one leads. */
 export async function strays(place: Place, gateway: TestGateway): Promise<string[]> {
   const stored = await place.stored(gateway)
+  const growing = column(
+    gateway.dataDir,
+    `select i.object_key as key from object_intent i join upload u on u.id = i.upload_id
+      where i.grows = 1 and u.state in ('pending', 'receiving')`,
+  )
   const known = new Set([
     ...column(gateway.dataDir, 'select object_key as key from upload where object_key is not null'),
+    ...growing,
+    // The disk keeps what grows apart from what is whole.
+    ...growing.map((key) => `open/${key.replace('/', '-')}`),
     ...column(
       gateway.dataDir,
       `select i.object_key as key from object_intent i join upload u on u.id = i.upload_id

@@ -31,6 +31,7 @@ export function growingFile(
   /** Whether the name of the file survives a power loss. */
   let named = growth.bytes > 0
   let checkpoint: Promise<void> = Promise.resolve()
+  let unkept: unknown
   let state: 'open' | 'finished' | 'aborted' = 'open'
   let running: Promise<unknown> = Promise.resolve()
 
@@ -38,7 +39,11 @@ export function growingFile(
   function step(message: string, work: () => Promise<void>): Promise<void> {
     const done = state === 'open' ? work() : Promise.reject(new Error(`The writer is ${state}.`))
     running = done.catch(() => {})
-    return done.catch(fail(message))
+    return done.catch((error: unknown) => {
+      // What the records say is no failure of the disk.
+      if (error === unkept) throw error
+      return fail(message)(error)
+    })
   }
 
   const file = async (): Promise<FileHandle> =>
@@ -54,7 +59,12 @@ export function growingFile(
       synced = end
     }
     if (!counts || end === counted) return
-    await keep(end, [])
+    try {
+      await keep(end, [])
+    } catch (error) {
+      unkept = error
+      throw error
+    }
     counted = end
   }
 
@@ -84,6 +94,7 @@ export function growingFile(
         await rename(growing, target)
         handle = undefined
         await Promise.all([whole.close(), sync(dirname(target))])
+        counted = written
         if (state === 'open') state = 'finished'
       }),
     async abort() {
