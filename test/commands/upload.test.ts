@@ -115,8 +115,10 @@ describe('patience', () => {
     const now = Date.now
     const patient = patience(signal, () => {})
     try {
-      await patient.wait(away)
+      // The first request has taken long.
       Date.now = () => now() + 16 * 60_000
+      await patient.wait(away)
+      Date.now = () => now() + 32 * 60_000
       await expect(patient.wait(away)).rejects.toThrow(UploadFailure)
       patient.moved()
       await patient.wait(away)

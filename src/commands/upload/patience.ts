@@ -26,14 +26,16 @@ export interface Patience {
 /** @param waits hears of every wait that a person would notice */
 export function patience(signal: AbortSignal, waits: (why: string, ms: number) => void): Patience {
   let tries = 0
-  let movedAt = Date.now()
+  /** The first wait after the last progress: a request itself may take hours. */
+  let quietSince: number | undefined
   return {
     moved() {
       tries = 0
-      movedAt = Date.now()
+      quietSince = undefined
     },
     async wait({ why, retryAfterMs }) {
-      if (Date.now() - movedAt > longestQuietMinutes * 60_000)
+      quietSince ??= Date.now()
+      if (Date.now() - quietSince > longestQuietMinutes * 60_000)
         throw new UploadFailure(`Given up after ${longestQuietMinutes} minutes: ${why}. Run the same command to go on.`)
       const delayMs = retryAfterMs ?? delaysMs[Math.min(tries, delaysMs.length - 1)] ?? longestMs
       const ms = Math.min(Math.max(delayMs, shortestMs), longestMs)
