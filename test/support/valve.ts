@@ -9,10 +9,10 @@ export interface Valve {
   readonly url: string
   /** Bytes that clients have sent through it. */
   sent(): number
-  /** Lets so many more bytes of clients pass, and then holds the rest back. Infinity: opens it. */
+  /** Lets so many more bytes pass on each connection, and then holds the rest back. Infinity: opens it. */
   pass(bytes: number): void
-  /** Resolves when it holds bytes back. */
-  closed(): Promise<void>
+  /** Resolves when it holds bytes back on so many connections. */
+  closed(connections: number): Promise<void>
   /** The server does what it is asked by the next such request, and the client does not hear of it. */
   lose(method: string): void
   close(): Promise<void>
@@ -24,20 +24,24 @@ export async function startValve(server: string): Promise<Valve> {
   const port = await freePort()
   const sockets = new Set<Socket>()
   let sent = 0
-  let left = Infinity
+  let limit = Infinity
   let lost: string | undefined
-  let waiting: (() => void)[] = []
-  let holds: (() => void)[] = []
+  /** What lets the connections go on that are held. */
+  let held: (() => void)[] = []
+  const left = new Map<Socket, number>()
+  const looks = new Set<() => void>()
 
   /** A part of the bytes may pass: the rest of them is for later. */
   async function write(chunk: Buffer, to: Socket): Promise<void> {
     for (let rest = chunk; rest.length > 0;) {
-      if (left === 0) {
-        for (const hold of holds.splice(0)) hold()
-        await new Promise<void>((resolve) => waiting.push(resolve))
+      if (left.get(to) === 0) {
+        const opened = new Promise<void>((resolve) => held.push(resolve))
+        for (const look of looks) look()
+        await opened
       }
-      const part = rest.subarray(0, Math.min(rest.length, left))
-      left -= part.length
+      const may = left.get(to) ?? limit
+      const part = rest.subarray(0, Math.min(rest.length, may))
+      left.set(to, may - part.length)
       sent += part.length
       rest = rest.subarray(part.length)
       if (!to.write(part)) await Promise.race([once(to, 'drain'), once(to, 'close')])
@@ -75,10 +79,22 @@ export async function startValve(server: string): Promise<Valve> {
     url: `http://127.0.0.1:${port}`,
     sent: () => sent,
     pass(bytes) {
-      left = bytes
-      for (const go of waiting.splice(0)) go()
+      limit = bytes
+      left.clear()
+      const going = held
+      held = []
+      for (const go of going) go()
     },
-    closed: () => new Promise((resolve) => holds.push(resolve)),
+    closed: (connections) =>
+      new Promise((resolve) => {
+        const look = (): void => {
+          if (held.length < connections) return
+          looks.delete(look)
+          resolve()
+        }
+        looks.add(look)
+        look()
+      }),
     lose(method) {
       lost = method
     },
