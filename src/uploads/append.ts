@@ -78,7 +78,7 @@ export async function append(
   try {
     const upload = await target.upload
     if (!seen && at === 0 && !target.partial) seen = onlooker(deps, upload, { reserve: deps.reserveFor(id) })
-    session.open(source)
+    session.open(source, () => writer.bytes)
     const { end } = await source.drain(async (chunks, bytes) => {
       if (bytes > 0) {
         at += bytes
