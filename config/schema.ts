@@ -80,6 +80,9 @@ const server = z.strictObject({
     ['*'],
     { variable: 'FAIRLEAD_CORS_ORIGINS', meaning: 'Web pages of these origins may call the gateway.' },
   ),
+  page: option({ type: z.boolean(), takes: 'true or false' }, true, {
+    meaning: 'Whether `/` is a page to try the gateway with.',
+  }),
   logLevel: option(oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']), 'info', {
     variable: 'FAIRLEAD_LOG_LEVEL',
     meaning: 'The least important lines that are logged.',

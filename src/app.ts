@@ -5,8 +5,7 @@ import { ConfigError } from '../config/error.ts'
 import type { Config } from '../config/load.ts'
 import { loadSecret } from '../config/secret.ts'
 import { parseCidr } from '../config/values.ts'
-import { openRecords, openStore } from './drivers.ts'
-import { memoryLocker } from './lockers/memory.ts'
+import { openLocker, openRecords, openStore } from './drivers.ts'
 import { dialects } from './dialects/all.ts'
 import type { DialectDependencies } from './dialects/dialect.ts'
 import { authenticator } from './http/authenticate.ts'
@@ -16,8 +15,9 @@ import type { ApiFacts } from './http/api.ts'
 import { documentation } from './http/documentation.ts'
 import { measureRequests, metricsRoute, startMetricsServer } from './http/metrics.ts'
 import { operations } from './http/operations.ts'
-import { operationsApi } from './http/operations-api.ts'
+import { operationsApi, pageApi } from './http/operations-api.ts'
 import { originReader, type TrustProxy } from './http/origin.ts'
+import { page } from './http/page.ts'
 import { limited } from './http/rate-limit.ts'
 import { type Route, startHttpServer } from './http/server.ts'
 import { lockFolder } from './folder-lock.ts'
@@ -92,7 +92,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     presignTtlMs: config.presign.ttl * secondMs,
     confirmWithinMs: config.presign.confirmWithin * secondMs,
     resumeWithinMs: config.tus.expiry * secondMs,
-    locker: memoryLocker(),
+    locker: openLocker(),
     syncBudgetMs: config.pipeline.syncBudget * secondMs,
     wakeJobs,
     onError: (err, uploadId) => log.error({ err, uploadId }, 'a verdict could not be reached'),
@@ -159,7 +159,9 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     routes(routes) {
       operations(routes, records, store, () => stopping)
       metricsRoute(routes, metrics, config.metrics)
-      documentation(routes, [...dialects.flatMap(({ api }) => api(apiFacts(config))), ...operationsApi], guides)
+      if (config.server.page) page(routes)
+      const about = config.server.page ? [...operationsApi, ...pageApi] : operationsApi
+      documentation(routes, [...dialects.flatMap(({ api }) => api(apiFacts(config))), ...about], guides)
       for (const dialect of dialects) dialect.routes(routes, dependencies)
     },
     measure: metrics && { requests: measureRequests(metrics), connection: metrics.connection },

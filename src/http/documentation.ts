@@ -1,10 +1,9 @@
-import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { notFound } from '../errors.ts'
 import type { Operation } from './api.ts'
-import type { Ctx, Routes } from './context.ts'
+import type { Routes } from './context.ts'
 import { openApi } from './openapi.ts'
+import { securityPolicy, sendFile } from './static.ts'
 
 /** A way in, in Markdown, for who reaches the gateway at this address. */
 export type Guide = (baseUrl: string) => string
@@ -34,7 +33,7 @@ export function documentation(routes: Routes, operations: readonly Operation[], 
   })
 
   routes.get('/docs', (ctx) => {
-    ctx.set({ 'Cache-Control': 'no-cache', 'Content-Security-Policy': securityPolicy(ctx) })
+    ctx.set({ 'Cache-Control': 'no-cache', 'Content-Security-Policy': securityPolicy(ctx, 'data:') })
     ctx.type = 'text/html; charset=utf-8'
     // Relative, so that it works below whatever path a proxy gives the gateway.
     ctx.body = page(ctx.path.endsWith('/') ? '' : 'docs/')
@@ -49,31 +48,10 @@ export function documentation(routes: Routes, operations: readonly Operation[], 
       return
     }
     const type = assets.get(name)
-    if (type === undefined) throw notFound()
-    const path = packageFile.resolve(`swagger-ui-dist/${name}`)
-    const { size, mtimeMs } = await stat(path)
-    ctx.status = 200
-    ctx.type = type
-    ctx.length = size
-    ctx.set('ETag', `"${size.toString(36)}-${Math.round(mtimeMs).toString(36)}"`)
-    if (ctx.fresh) ctx.status = 304
-    else if (ctx.method !== 'HEAD') ctx.body = createReadStream(path)
+    if (type === undefined || !(await sendFile(ctx, packageFile.resolve(`swagger-ui-dist/${name}`), type)))
+      throw notFound()
   })
 }
-
-/** Nothing from elsewhere, no script in the page; requests go to this gateway under either of its names. */
-const securityPolicy = (ctx: Ctx): string =>
-  [
-    "default-src 'none'",
-    "script-src 'self'",
-    "style-src 'self'",
-    "img-src 'self' data:",
-    // Not by `URL`: a Host may have the letters of one and still be none, such as `a:99999`.
-    `connect-src 'self' ${/^https?:\/\/[^/]+/.exec(ctx.state.origin.url)?.[0] ?? ''}`,
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-  ].join('; ')
 
 const page = (prefix: string): string => `<!doctype html>
 <html lang="en">

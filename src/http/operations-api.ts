@@ -2,8 +2,23 @@ import { z } from 'zod'
 import { jsonAnswer, nobody, type Operation, textAnswer } from './api.ts'
 import { examplesOf } from './api-examples.ts'
 import { assetNames } from './documentation.ts'
+import { pageAssetNames } from './page.ts'
 
 const common = { tag: 'Operations', method: 'get', security: nobody, refusals: [] } as const
+
+/** @param example of the first type */
+const fileAnswers = (example: string, ...types: string[]): Operation['answers'] => ({
+  200: {
+    description: 'The file.',
+    content: Object.fromEntries(
+      types.map((type, index) => [
+        type,
+        { schema: { type: 'string' }, ...(index === 0 && { examples: examplesOf({ file: example }) }) },
+      ]),
+    ),
+  },
+  304: { description: 'The client has it.' },
+})
 
 /** What is answered to those who run the gateway, and about the gateway. */
 export const operationsApi: readonly Operation[] = [
@@ -62,17 +77,7 @@ export const operationsApi: readonly Operation[] = [
     id: 'docsFile',
     summary: 'What that page loads',
     params: { path: z.object({ file: z.enum(assetNames) }) },
-    answers: {
-      200: {
-        description: 'The file.',
-        content: {
-          'text/javascript': { schema: { type: 'string' }, examples: examplesOf({ script: 'SwaggerUIBundle({ … })' }) },
-          'text/css': { schema: { type: 'string' } },
-          'image/png': { schema: { type: 'string' } },
-        },
-      },
-      304: { description: 'The client has it.' },
-    },
+    answers: fileAnswers('SwaggerUIBundle({ … })', 'text/javascript', 'text/css', 'image/png'),
     refusals: ['not_found'],
   },
   {
@@ -81,5 +86,26 @@ export const operationsApi: readonly Operation[] = [
     id: 'llms',
     summary: 'The API in short, for language models',
     answers: { 200: textAnswer('Markdown, as llmstxt.org describes it.', 'text/plain', '# Fairlead\n…') },
+  },
+]
+
+/** The page to try the gateway with, where it is not switched off. */
+export const pageApi: readonly Operation[] = [
+  {
+    ...common,
+    path: '/',
+    id: 'page',
+    summary: 'A page to try the gateway with',
+    description: 'Takes an API key and files, and shows what became of them. Works without any other host.',
+    answers: fileAnswers('<!doctype html>…', 'text/html'),
+  },
+  {
+    ...common,
+    path: '/page/{file}',
+    id: 'pageFile',
+    summary: 'What that page loads',
+    params: { path: z.object({ file: z.enum(pageAssetNames) }) },
+    answers: fileAnswers('const …', 'text/javascript', 'text/css', 'image/svg+xml'),
+    refusals: ['not_found'],
   },
 ]

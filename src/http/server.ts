@@ -145,7 +145,7 @@ function answerUnrouted(ctx: Ctx): void {
 
 /** Paths that answer with something else than JSON, or with JSON to whoever asks. */
 const noJsonPaths =
-  /^\/(presigned\/|files(\/|$)|api\/v1\/uploads\/[^/]+\/download\/?$|docs(\/|$)|(openapi\.json|llms\.txt|metrics)\/?$)/
+  /^\/($|page\/|presigned\/|files(\/|$)|api\/v1\/uploads\/[^/]+\/download\/?$|docs(\/|$)|(openapi\.json|llms\.txt|metrics)\/?$)/
 
 async function mustAcceptJson(ctx: Koa.Context, next: Koa.Next): Promise<void> {
   if (!noJsonPaths.test(ctx.path) && !ctx.accepts('application/json', 'application/problem+json'))

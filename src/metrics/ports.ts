@@ -1,6 +1,6 @@
 import { Rejection, UploadError } from '../errors.ts'
 import type { Awaitable, Plugin, Tap } from '../plugin.ts'
-import type { ObjectStore, ObjectWriter } from '../uploads/object-store.ts'
+import type { GrowingWriter, ObjectStore, ObjectWriter } from '../uploads/object-store.ts'
 import type { Records, RemoveOptions } from '../uploads/records.ts'
 import type { DialectName, Upload, UploadState } from '../uploads/upload.ts'
 
@@ -14,16 +14,25 @@ export function measuredStore(store: ObjectStore, report: StoreReport): ObjectSt
   const { direct } = store
   const time = <T>(operation: string, call: () => Promise<T>): Promise<T> =>
     timed(call, (seconds, error) => report(operation, outcomeOf(error), seconds))
+  const timedWriter = (writer: ObjectWriter): ObjectWriter => ({
+    write: (chunks) => time('write', () => writer.write(chunks)),
+    finish: () => time('finish', () => writer.finish()),
+    abort: () => time('abort', () => writer.abort()),
+  })
   return {
     ...store,
-    write(key, options): ObjectWriter {
-      const writer = store.write(key, options)
+    write: (key, options) => timedWriter(store.write(key, options)),
+    grow(key, options): GrowingWriter {
+      const writer = store.grow(key, options)
       return {
-        write: (chunks) => time('write', () => writer.write(chunks)),
-        finish: () => time('finish', () => writer.finish()),
-        abort: () => time('abort', () => writer.abort()),
+        ...timedWriter(writer),
+        get bytes() {
+          return writer.bytes
+        },
+        save: () => time('save', () => writer.save()),
       }
     },
+    concat: (sources, key, options) => time('concat', () => store.concat(sources, key, options)),
     read: (key, range, signal) => time('read', () => store.read(key, range, signal)),
     bytes: (key, range, signal) => time('bytes', () => store.bytes(key, range, signal)),
     stat: (key) => time('stat', () => store.stat(key)),

@@ -8,11 +8,13 @@ const patienceMs = 1_000
 /** Milliseconds that somebody who asks waits until it is kept. */
 const keepMs = 5_000
 const lookMs = 20
+/** Milliseconds after which what has come is kept though nobody asks: a slow body would otherwise lose much with the process. */
+const keepEveryMs = 3_000
 
 /** A request that writes to an upload, seen from beside: somebody may ask how far it has come. */
 export interface Session {
-  /** The body comes from here now. */
-  open(source: Intake): void
+  /** The body comes from here now. @param kept bytes that are kept, however that came about */
+  open(source: Intake, kept: () => number): void
   /** Keeps what has been handed over, if somebody asks for that. To be called by the sink. */
   keepIfAsked(keep: () => Promise<void>): Promise<void>
   close(): void
@@ -25,6 +27,24 @@ export function newSession(): Session {
   let isClosed = false
   let source: Intake | undefined
   let asked: PromiseWithResolvers<void> | undefined
+  let timer: NodeJS.Timeout | undefined
+
+  function ask(from: Intake): Promise<void> {
+    asked ??= Promise.withResolvers()
+    from.flush()
+    return asked.promise
+  }
+
+  /** Has kept what came since the last round, unless something else has kept some of it. */
+  function keepNowAndThen(from: Intake, kept: () => number): void {
+    let before = { received: 0, kept: kept() }
+    const look = async (): Promise<void> => {
+      const { received } = from
+      if (received > before.received && kept() === before.kept) await ask(from)
+      before = { received, kept: kept() }
+    }
+    timer = setInterval(() => void look(), keepEveryMs)
+  }
 
   /** Waits until nothing comes for a moment. */
   async function quiet(): Promise<void> {
@@ -43,7 +63,10 @@ export function newSession(): Session {
   }
 
   return {
-    open: (intake) => void (source = intake),
+    open(intake, kept) {
+      source = intake
+      keepNowAndThen(intake, kept)
+    },
     async keepIfAsked(keep) {
       const mine = asked
       if (!mine) return
@@ -56,15 +79,14 @@ export function newSession(): Session {
     },
     close() {
       isClosed = true
+      clearInterval(timer)
       closed.resolve()
       asked?.resolve()
     },
     async settle() {
       await quiet()
       if (isClosed || !source) return
-      asked ??= Promise.withResolvers()
-      source.flush()
-      await Promise.race([asked.promise, closed.promise, sleep(keepMs, undefined, { ref: false })])
+      await Promise.race([ask(source), closed.promise, sleep(keepMs, undefined, { ref: false })])
     },
   }
 }

@@ -139,7 +139,18 @@ describe('the document', () => {
       .flatMap((item) => Object.values(item))
       .filter(({ security = [] }) => security.length === 0)
     expect(open.map(({ operationId }) => operationId).toSorted()).toEqual(
-      ['discoverTus', 'docs', 'docsFile', 'health', 'llms', 'openapi', 'putUploadBytes', 'readiness'].toSorted(),
+      [
+        'discoverTus',
+        'docs',
+        'docsFile',
+        'health',
+        'llms',
+        'openapi',
+        'page',
+        'pageFile',
+        'putUploadBytes',
+        'readiness',
+      ].toSorted(),
     )
   })
 
@@ -458,16 +469,28 @@ describe('every answer is as the document says', () => {
     await expectStatus(406, 'GET', '/healthz', browser)
     const other = documentedClient(clientOf(hasty, ''), seen) // this one's store was away a moment ago
     expect((await other('GET', '/readyz', nobody)).status).toBe(200)
-    for (const path of ['/openapi.json', '/docs', '/llms.txt', '/docs/start.js', '/docs/swagger-ui.css']) {
+    const about = [
+      '/openapi.json',
+      '/docs',
+      '/llms.txt',
+      '/docs/start.js',
+      '/docs/swagger-ui.css',
+      '/',
+      '/page/page.js',
+    ]
+    for (const path of about) {
       await expectStatus(200, 'GET', path, browser)
       await expectStatus(200, 'HEAD', path, browser)
     }
     await expectStatus(404, 'GET', '/docs/package.json', browser)
+    await expectStatus(404, 'GET', '/page/index.html', browser)
     await expectStatus(401, 'GET', '/metrics', browser)
     await expectStatus(200, 'GET', '/metrics', { key: metricsToken, headers: { Accept: 'text/plain' } })
-    const { etag } = Object.fromEntries((await expectStatus(200, 'GET', '/docs/swagger-ui-bundle.js', nobody)).headers)
-    const known = { 'If-None-Match': etag ?? '', 'Cache-Control': 'max-age=0' }
-    await expectStatus(304, 'GET', '/docs/swagger-ui-bundle.js', { ...nobody, headers: known })
+    for (const path of ['/docs/swagger-ui-bundle.js', '/', '/page/page.css']) {
+      const { etag } = Object.fromEntries((await expectStatus(200, 'GET', path, nobody)).headers)
+      const known = { 'If-None-Match': etag ?? '', 'Cache-Control': 'max-age=0' }
+      await expectStatus(304, 'GET', path, { ...nobody, headers: known })
+    }
   })
 
   it('and every success that is documented was seen', () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert'
 import { z } from 'zod'
 import { dialects } from '../../src/dialects/all.ts'
 import { type ApiFacts, type Operation, responsesOf } from '../../src/http/api.ts'
-import { operationsApi } from '../../src/http/operations-api.ts'
+import { operationsApi, pageApi } from '../../src/http/operations-api.ts'
 import type { Answer, Client } from './client.ts'
 
 const facts: ApiFacts = { categories: ['other'], maxFileSize: 1, filesPerBatch: 1, presignTtl: 1, downloadTtl: 1 }
@@ -11,6 +11,7 @@ const facts: ApiFacts = { categories: ['other'], maxFileSize: 1, filesPerBatch: 
 export const documentedOperations: readonly Operation[] = [
   ...dialects.flatMap(({ api }) => api(facts)),
   ...operationsApi,
+  ...pageApi,
 ]
 
 /** What the document says of one operation was seen: such as `createUpload 201`. */

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const root = join(import.meta.dirname, '../..')
-const program = join(root, 'bin/fairlead.js')
 const startTimeoutMs = 15_000
 
 export interface TestGateway {
@@ -30,6 +29,8 @@ export interface GatewayOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Text of an `uploads.config.ts`; imports by absolute path, for which `projectRoot` stands. */
   readonly config?: string
+  /** A copy of the project that runs instead of it. */
+  readonly root?: string
 }
 
 export const projectRoot = root
@@ -38,6 +39,7 @@ export const projectRoot = root
 export async function startGateway(options: GatewayOptions = {}): Promise<TestGateway> {
   const folder = await mkdtemp(join(tmpdir(), 'fairlead-test-'))
   const dataDir = join(folder, 'data')
+  const program = join(options.root ?? root, 'bin/fairlead.js')
   if (options.config !== undefined) await writeFile(join(folder, 'uploads.config.ts'), options.config)
   const env: Record<string, string> = {
     PATH: process.env['PATH'] ?? '',

@@ -387,3 +387,28 @@ describe('the budget', () => {
     expect(budget.gatherBytes()).toBe(mib)
   })
 })
+
+describe('what has come of a body', () => {
+  it('is counted, and handed over when somebody asks, though no gather is full', async () => {
+    const sent = randomBytes(3_000)
+    const { source, socket } = await send(head(sent.length), sent.subarray(0, 1_000))
+    const gathers: number[] = []
+    let heard = Promise.withResolvers<void>()
+    const ended = source.drain(async (_, bytes) => {
+      gathers.push(bytes)
+      heard.resolve()
+    })
+    const asked = async (): Promise<void> => {
+      heard = Promise.withResolvers()
+      source.flush()
+      await heard.promise
+    }
+    while (source.received < 1_000) await sleep(5)
+    await asked()
+    await asked()
+    expect(gathers).toEqual([1_000, 0])
+    socket.write(sent.subarray(1_000))
+    expect(await ended).toEqual({ bytes: 3_000, end: 'whole' })
+    expect([gathers, source.received]).toEqual([[1_000, 0, 2_000], 3_000])
+  })
+})

@@ -42,6 +42,7 @@ export interface GrowthRecord {
 
 export function growthRecord(growth: Growth, keeping: Keeping | undefined, signal: AbortSignal): GrowthRecord {
   const parts = growth.pieces.flatMap(partOf)
+  if (endOf(growth.pieces.at(-1)) !== growth.bytes || (parts.length > 0 && growth.note === null)) throw notOurs()
   /** Sent, and not on record yet; by where they begin. */
   const waiting = new Map<number, StoredPart>()
   let tail = growth.pieces.filter(({ ref }) => ref === null)
@@ -111,7 +112,8 @@ export function growthRecord(growth: Growth, keeping: Keeping | undefined, signa
     },
     async sent(part) {
       parts.push(part)
-      waiting.set(part.start, part)
+      // The only part of an empty object.
+      if (part.size > 0) waiting.set(part.start, part)
       if (!keeping?.hold) await inTurn(() => keep(takeSent()))
     },
     save: (start, chunks) =>
@@ -139,7 +141,9 @@ const endOf = (piece: Pick<Piece, 'start' | 'size'> | undefined): number => (pie
 function partOf({ start, size, ref }: Piece): StoredPart[] {
   if (ref === null) return []
   const [, number, ETag] = /^(\d{1,5}) (.*)$/.exec(ref) ?? []
-  if (number === undefined || ETag === undefined)
-    throw new UploadError('storage_failed', 'What is on record of the object is not of this store.')
+  if (number === undefined || ETag === undefined) throw notOurs()
   return [{ start, size, PartNumber: Number(number), ETag }]
 }
+
+const notOurs = (): UploadError =>
+  new UploadError('storage_failed', 'What is on record of the object is not of this store.')

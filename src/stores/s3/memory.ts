@@ -6,9 +6,9 @@ export const slabBytes = largestKeptPiece
 const largeShare = 3 / 4
 /** Milliseconds after which a lease that waits is overtaken by smaller ones no more. */
 const patienceMs = 250
-/** Milliseconds for which a lease may stay unfilled while others wait. */
-const unfilledMs = 2_000
-/** Milliseconds between two looks at unfilled leases. */
+/** Milliseconds for which a lease is left alone while others wait. */
+const undisturbedMs = 2_000
+/** Milliseconds between two looks at them. */
 const pressureCheckMs = 500
 
 /** Memory for one part of an object on its way into the store. */
@@ -36,7 +36,7 @@ export interface PartMemory {
   /**
    * Waits for memory for so many bytes. At most one lease at a time goes beyond the total: when no other can be filled to its end.
    *
-   * @param pressed called when others wait and this lease has been unfilled for long
+   * @param pressed called again and again when others wait and this lease has been held for long
    */
   lease(bytes: number, signal: AbortSignal, pressed: (lease: Lease) => void): Promise<Lease>
 }
@@ -108,8 +108,8 @@ export function partMemory(budgetBytes: number): PartMemory {
   }
 
   function press(): void {
-    const old = performance.now() - unfilledMs
-    for (const lease of leases) if (lease.since < old && lease.bytes < lease.room) lease.pressed(lease)
+    const old = performance.now() - undisturbedMs
+    for (const lease of leases) if (lease.since < old) lease.pressed(lease)
     serve()
   }
 
@@ -204,6 +204,7 @@ class PartLease implements Lease {
     // The one that goes beyond the budget keeps what it has: it is what frees the others.
     if (!this.#pool.mayGoBeyond()) return
     const unfilled = this.granted - this.#filled.length
+    if (unfilled === 0) return
     this.granted = this.#filled.length
     this.whole = false
     this.#pool.give(unfilled, [])

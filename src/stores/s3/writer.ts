@@ -1,17 +1,15 @@
-import { PutObjectCommand, type S3Client, UploadPartCommand } from '@aws-sdk/client-s3'
+import type { S3Client } from '@aws-sdk/client-s3'
 import { UploadError } from '../../errors.ts'
 import type { Growth, GrowingWriter } from '../../uploads/object-store.ts'
-import { sendBody } from './bodies.ts'
 import { growthRecord, type Keeping } from './growth.ts'
 import { type Lease, type PartMemory, slabBytes } from './memory.ts'
-import { beginMultipart, completeMultipart, objectType, type StartedUpload } from './multipart.ts'
 import { leastPart, mostParts } from './part-sizes.ts'
+import { type Part, partSender } from './sender.ts'
 
 /** Parts of one object that are sent while the next one fills. */
 const partsInFlight = 2
 /** Parts of an object of unknown length that may be cut before they are full: their numbers are not among those that are planned. */
 const mostEarlyParts = 900
-const unwritten = 'The object could not be written.'
 
 export interface WriterOptions {
   readonly client: S3Client
@@ -33,15 +31,6 @@ export interface WriterOptions {
   readonly keeping?: Keeping
 }
 
-/** A part that is cut. Its first bytes may be on record, the others are in memory. */
-interface Part {
-  readonly number: number
-  readonly start: number
-  readonly size: number
-  readonly tailBytes: number
-  readonly lease: Lease | undefined
-}
-
 /**
  * Collects bytes in memory, part by part. What fits in one part is one PutObject; else each part is sent while the next one fills,
  * and the store joins them. Parts are cut early, and memory given back, when others wait for it and the client is slow.
@@ -53,14 +42,13 @@ export function s3Writer(options: WriterOptions): GrowingWriter {
   const { signal } = stopped
   const sending = new Set<Promise<void>>()
   const record = growthRecord(growth, keeping, signal)
+  const sender = partSender({ client, target, begun: growth.note, note: options.note, record, signal })
   /** Number, beginning and memory of the part that fills. What is on record behind the last part is its tail. */
   let number = record.parts.length + 1
   let start = record.parts.reduce((sum, { size }) => sum + size, 0)
   let lease: Lease | undefined
   let earlyParts = record.parts.filter(({ size, PartNumber }) => size < partSize(PartNumber)).length
   let written = 0
-  let multipart: Promise<StartedUpload> | undefined =
-    growth.note === null ? undefined : Promise.resolve({ UploadId: growth.note, mayHaveTwin: false })
   let failed: { readonly error: unknown } | undefined
   let state: 'open' | 'finished' | 'aborted' = 'open'
   let running: Promise<unknown> | undefined
@@ -126,69 +114,30 @@ export function s3Writer(options: WriterOptions): GrowingWriter {
   }
 
   function send(): void {
-    const part: Part = { number, start, size: filled(), tailBytes: record.tailBytes, lease }
-    if (part.size < partSize(number)) earlyParts++
-    next(part)
-    number++
-    const sent = upload(part)
+    if (filled() < partSize(number)) earlyParts++
+    const sent = sender
+      .part(take())
       .catch(fail)
       .finally(() => sending.delete(sent))
     sending.add(sent)
   }
 
-  /** What comes next belongs to another part. */
-  function next(part: Part): void {
+  /** The part that fills; what comes next belongs to another. */
+  function take(): Part {
+    const part = { number, start, size: filled(), tailBytes: record.tailBytes, lease }
+    number++
     start += part.size
     lease = undefined
     record.cut()
-  }
-
-  async function upload(part: Part): Promise<void> {
-    const PartNumber = part.number
-    const ETag = await sendPart(part).finally(() => part.lease?.release())
-    await record.sent({ start: part.start, size: part.size, PartNumber, ETag })
-  }
-
-  async function sendPart(part: Part): Promise<string | undefined> {
-    const { UploadId } = await (multipart ??= beginMultipart(client, target, options.note, {
-      message: unwritten,
-      signal,
-    }))
-    const headers = { UploadId, PartNumber: part.number, ContentLength: part.size }
-    const { ETag } = await sendBody(
-      () => contentOf(part),
-      (Body, abortSignal) => client.send(new UploadPartCommand({ ...target, ...headers, Body }), { abortSignal }),
-      { message: unwritten, signal },
-    )
-    return ETag
-  }
-
-  async function* contentOf(part: Part): AsyncGenerator<Uint8Array> {
-    yield* record.read(part.start, part.start + part.tailBytes)
-    if (part.lease) yield* part.lease.slabs()
-  }
-
-  /** The object as a whole. */
-  async function put(): Promise<void> {
-    const whole: Part = { number, start, size: filled(), tailBytes: record.tailBytes, lease }
-    next(whole)
-    const headers = { ContentLength: whole.size, ContentType: objectType }
-    await sendBody(
-      () => contentOf(whole),
-      (Body, abortSignal) => client.send(new PutObjectCommand({ ...target, ...headers, Body }), { abortSignal }),
-      { message: unwritten, signal },
-    ).finally(() => whole.lease?.release())
+    return part
   }
 
   async function join(): Promise<void> {
-    const mayBeDone = filled() === 0 && number > 1
-    if (filled() > 0 || number === 1) send()
+    const isSent = filled() === 0 && number > 1
+    if (!isSent) send()
     await allSent()
     await record.save(start, [])
-    const started = await multipart
-    if (!started) return
-    const joined = { parts: record.parts, size: start, mayBeDone }
-    await completeMultipart(client, target, started, joined, { message: unwritten, signal })
+    await sender.join(start, isSent)
   }
 
   async function keepLease(): Promise<void> {
@@ -254,7 +203,7 @@ export function s3Writer(options: WriterOptions): GrowingWriter {
     finish: () =>
       step(async () => {
         throwFailure()
-        if (number === 1 && !multipart) await put()
+        if (number === 1 && !sender.begun) await sender.whole(take())
         else await join()
         if (state === 'open') state = 'finished'
       }),

@@ -1,0 +1,54 @@
+import { fileURLToPath } from 'node:url'
+import { notFound } from '../errors.ts'
+import type { Routes } from './context.ts'
+import { securityPolicy, sendFile } from './static.ts'
+
+/** Where `npm run build:page` puts the page. */
+const folder = new URL('../../dist/page/', import.meta.url)
+const html = 'text/html; charset=utf-8'
+
+/** What the page loads; no other file can be asked for. */
+const assets: ReadonlyMap<string, string> = new Map([
+  ['page.js', 'text/javascript; charset=utf-8'],
+  ['page.css', 'text/css; charset=utf-8'],
+  ['icon.svg', 'image/svg+xml'],
+])
+export const pageAssetNames = ['page.js', 'page.css', 'icon.svg'] as const
+
+/** A page to try the gateway with. Nobody needs credentials to see it; what it does is done with a key. */
+export function page(routes: Routes): void {
+  routes.get('/', async (ctx) => {
+    ctx.set({
+      'Cache-Control': 'no-cache',
+      'Content-Security-Policy': securityPolicy(ctx, 'blob: data:'),
+      'Referrer-Policy': 'no-referrer',
+    })
+    if (await sendFile(ctx, pathOf('index.html'), html)) return
+    ctx.type = html
+    ctx.body = notBuilt
+  })
+
+  routes.get('/page/:file', async (ctx) => {
+    const name = ctx.params['file'] ?? ''
+    const type = assets.get(name)
+    if (type === undefined || !(await sendFile(ctx, pathOf(name), type))) throw notFound()
+  })
+}
+
+const pathOf = (name: string): string => fileURLToPath(new URL(name, folder))
+
+/** Links are relative, so that they work below whatever path a proxy gives the gateway. */
+const notBuilt = `<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <title>Fairlead</title>
+  </head>
+  <body>
+    <h1>Fairlead</h1>
+    <p>This is an upload gateway, and it runs. <a href="docs">Its API</a>; <a href="llms.txt">the same in short</a>.</p>
+    <p>The page to try it with was not built: <code>npm install &amp;&amp; npm run build:page</code> does that.</p>
+  </body>
+</html>
+`
