@@ -11,6 +11,7 @@ import type { TestGateway } from '../support/gateway.ts'
 import { field, file, formBytes, formType } from '../support/multipart.ts'
 import { type Certificate, missingNginx, type Nginx, selfSigned, startNginx } from '../support/nginx.ts'
 import { disk, type PlaceOptions } from '../support/places.ts'
+import { freePort } from '../support/ports.ts'
 import { workspaceOf } from '../support/presigned.ts'
 import { patchHeaders, pathOf, type Tus, tusOf } from '../support/tus.ts'
 import { clientOptions, run } from '../support/tus-js-client.ts'
@@ -42,8 +43,10 @@ const ended = (gateway: TestGateway, method: string): readonly Record<string, un
 describe.skipIf(missingNginx)(`behind nginx${missingNginx === undefined ? '' : ` (${missingNginx})`}`, () => {
   let certificate: Certificate
   let site: Site
-  /** Gives silent bodies up soon. */
-  let silent: Site
+  /** Its tus addresses are paths, and it gives silent bodies up soon. */
+  let other: Site
+  /** Has a public URL. */
+  let named: { readonly gateway: TestGateway; readonly port: number; readonly url: string }
   let folder: string
   const open: { close(): Promise<void> }[] = []
   const usual = getCACertificates('default')
@@ -64,8 +67,15 @@ describe.skipIf(missingNginx)(`behind nginx${missingNginx === undefined ? '' : `
     certificate = await selfSigned()
     setDefaultCACertificates([...usual, certificate.pem])
     folder = await mkdtemp(join(tmpdir(), 'fairlead-behind-'))
-    site = await start({ env: trusting })
-    silent = await start({ env: trusting, more: 'server: { bodyIdleTimeout: 1 }' })
+    site = await start({ env: { ...trusting, NODE_EXTRA_CA_CERTS: certificate.certFile } })
+    other = await start({ env: trusting, more: 'tus: { relativeLocation: true }, server: { bodyIdleTimeout: 2 }' })
+    const port = await freePort()
+    const url = `https://localhost:${port}/gateway`
+    const gateway = await disk.start({
+      env: { FAIRLEAD_PUBLIC_URL: url, NODE_EXTRA_CA_CERTS: certificate.certFile },
+    })
+    open.push(gateway)
+    named = { gateway, port, url }
   })
   afterAll(async () => {
     setDefaultCACertificates(usual)
@@ -110,15 +120,27 @@ describe.skipIf(missingNginx)(`behind nginx${missingNginx === undefined ? '' : `
     })
 
     it('FAIRLEAD_PUBLIC_URL, whatever was asked', async () => {
-      const named = await start({ env: { FAIRLEAD_PUBLIC_URL: 'https://uploads.example.com' } })
-      expect(await addresses(named)).toEqual(Array(3).fill('https://uploads.example.com'))
+      expect(await addresses(await front(named.gateway))).toEqual(Array(3).fill(named.url))
+    })
+
+    it('a public URL with a path', async () => {
+      const nginx = await startNginx({ upstream: named.gateway.url, certificate, port: named.port, path: '/gateway' })
+      try {
+        expect(nginx.url).toBe(named.url)
+        const { key } = named.gateway
+        const end = await run(randomBytes(100_000), clientOptions({ url: nginx.url, key }))
+        expect(end).toMatchObject({ error: undefined, url: `${nginx.url}/files/${end.id}` })
+        // It uploads in other ways, and looks at every address.
+        expect((await named.gateway.run('doctor')).json).toMatchObject({ ok: true, findings: [] })
+      } finally {
+        await nginx.close()
+      }
     })
 
     it('a path alone, for tus, when so configured', async () => {
-      const relative = await start({ env: trusting, more: 'tus: { relativeLocation: true }' })
-      expect(await addresses(relative)).toEqual(['', 'https://PUBLIC', 'https://PUBLIC'])
-      const end = await run(randomBytes(100_000), { ...clientOptions(relative.outside), chunkSize: 30_000 })
-      expect(end).toMatchObject({ error: undefined, url: `${relative.nginx.url}/files/${end.id}` })
+      expect(await addresses(other)).toEqual(['', 'https://PUBLIC', 'https://PUBLIC'])
+      const end = await run(randomBytes(100_000), { ...clientOptions(other.outside), chunkSize: 30_000 })
+      expect(end).toMatchObject({ error: undefined, url: `${other.nginx.url}/files/${end.id}` })
     })
 
     it('without https, where the proxy is not trusted', async () => {
@@ -160,19 +182,17 @@ describe.skipIf(missingNginx)(`behind nginx${missingNginx === undefined ? '' : `
     })
 
     it('may last longer than the time in which an answer must come', async () => {
-      const { tus } = await front(site.gateway, { proxy_read_timeout: '1s', proxy_send_timeout: '1s' })
+      const { tus } = await front(site.gateway, { proxy_read_timeout: '2s', proxy_send_timeout: '2s' })
       const id = await tus.made(100)
-      const wire = await tus.open('PATCH', id, patchHeaders(0, 5), 'h')
-      for (const more of ['el', 'lo']) {
-        await pause(1_200)
-        await wire.send(more)
-      }
+      const wire = await tus.open('PATCH', id, patchHeaders(0, 5), 'hell')
+      await pause(2_500)
+      await wire.send('o')
       expect((await wire.answer()).headers.get('upload-offset')).toBe('5')
       wire.cut()
     })
 
     it('that falls silent keeps what has come', async () => {
-      const { tus } = silent
+      const { tus } = other
       const id = await tus.made(10)
       const wire = await tus.stuck(id, 0, Buffer.from('hello'), 10)
       // The gateway's own answer, or nginx's about a connection that the gateway has closed.
@@ -184,8 +204,8 @@ describe.skipIf(missingNginx)(`behind nginx${missingNginx === undefined ? '' : `
 
   describe('an answer', () => {
     it('about a body that falls silent is the gateway\u2019s', async () => {
-      const wire = await wireTo(silent.nginx.url)
-      const head = { 'x-api-key': silent.gateway.key, 'x-file-name': 'a.txt', 'Content-Length': 10 }
+      const wire = await wireTo(other.nginx.url)
+      const head = { 'x-api-key': other.gateway.key, 'x-file-name': 'a.txt', 'Content-Length': 10 }
       await wire.send(`${requestHead('POST', '/v1/uploads', head)}hello`)
       const answer = await wire.answer()
       expect([answer.status, answer.json()]).toMatchObject([408, { errorCode: 'REQUEST_TIMEOUT' }])
@@ -197,7 +217,7 @@ describe.skipIf(missingNginx)(`behind nginx${missingNginx === undefined ? '' : `
       const waits = `async beforeFinish() { while (!process.getBuiltinModule('node:fs').existsSync('${gate}')) await new Promise((go) => setTimeout(go, 20)) }`
       const slow = await start(
         { env: trusting, plugins: `quota(), { name: 'slow', ${waits} }` },
-        { proxy_read_timeout: '1s' },
+        { proxy_read_timeout: '2s' },
       )
       const bytes = randomBytes(100_000)
       const sending = run(bytes, clientOptions(slow.outside))
@@ -208,7 +228,7 @@ describe.skipIf(missingNginx)(`behind nginx${missingNginx === undefined ? '' : `
       const end = await sending
       expect(end.error).toBeUndefined()
       expect(await slow.tus.view(end.id)).toMatchObject({ status: 'confirmed', size_bytes: bytes.length })
-      expect(await slow.tus.usage()).toMatchObject({ storage: { used_bytes: bytes.length, reserved_bytes: 0 } })
+      expect(await slow.tus.usage()).toMatchObject({ storage: { used_bytes: bytes.length } })
     })
   })
 
@@ -326,6 +346,19 @@ describe.skipIf(missingNginx)(`behind nginx${missingNginx === undefined ? '' : `
     }
   })
 
+  it('fairlead upload sends a file, in pieces', async () => {
+    const bytes = randomBytes(mib)
+    const { gateway, nginx } = site
+    await writeFile(join(gateway.folder, 'file.bin'), bytes)
+    const at = ['--url', nginx.url, '--key', gateway.key, '--chunk-size', '300KB']
+    const sent = await gateway.run('upload', 'file.bin', ...at)
+    expect(sent).toMatchObject({ code: 0, stderr: '' })
+    const patches = (await nginx.requests()).filter((line) => line.startsWith('PATCH '))
+    const [id = ''] = patches.slice(-1).map((line) => line.split(/[ /]/)[3])
+    expect(patches.filter((line) => line.includes(id))).toEqual(Array(4).fill(`PATCH ${pathOf(id)} 204`))
+    expect(sha256(await site.tus.download(id))).toBe(sha256(bytes))
+  })
+
   describe('why not as nginx is by itself', () => {
     it('gathered bodies are lost when they break, and the gateway never hears of them', async () => {
       const { tus, gateway, nginx } = await front(site.gateway, { proxy_request_buffering: null })
@@ -335,6 +368,21 @@ describe.skipIf(missingNginx)(`behind nginx${missingNginx === undefined ? '' : `
       await eventually(async () => expect(await nginx.requests()).toContain(`PATCH ${pathOf(id)} 400`))
       expect(await tus.offset(id)).toBe(0)
       expect(ended(gateway, 'PATCH').filter(({ path }) => path === pathOf(id))).toEqual([])
+    })
+
+    it.each([
+      ['proxy_request_buffering', 'proxy_request_buffering off'],
+      ['client_max_body_size', 'client_max_body_size 0'],
+    ])('fairlead doctor tells of %s', async (directive, remedy) => {
+      const { gateway, port } = named
+      const change = { [directive]: null }
+      const nginx = await startNginx({ upstream: gateway.url, certificate, port, path: '/gateway', change })
+      try {
+        const found: unknown = expect.stringContaining(remedy)
+        expect((await gateway.run('doctor')).json).toMatchObject({ ok: false, findings: [found] })
+      } finally {
+        await nginx.close()
+      }
     })
 
     it('bodies above 1 MiB are refused, in HTML', async () => {

@@ -44,6 +44,10 @@ export interface NginxOptions {
   /** Where the gateway listens. */
   readonly upstream: string
   readonly certificate: Certificate
+  /** Where it listens. @default any free port */
+  readonly port?: number
+  /** The path at which the gateway is seen, without the slash at its end. */
+  readonly path?: string
   /** Directives of the recipe with another value; `null`: left out, so that nginx's default holds. */
   readonly change?: Readonly<Record<string, string | null>>
 }
@@ -57,9 +61,15 @@ export interface Nginx {
 }
 
 /** A real nginx with the recipe of the documentation, in the foreground, as whoever runs the tests, in a folder of its own. */
-export async function startNginx({ upstream, certificate, change = {} }: NginxOptions): Promise<Nginx> {
+export async function startNginx({
+  upstream,
+  certificate,
+  path,
+  change = {},
+  ...options
+}: NginxOptions): Promise<Nginx> {
   if (program === undefined) throw new Error('CI wants an nginx, and there is none.')
-  const port = await freePort()
+  const port = options.port ?? (await freePort())
   const folder = await mkdtemp(join(tmpdir(), 'fairlead-nginx-'))
   const accessLog = join(folder, 'access.log')
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
@@ -73,6 +83,10 @@ export async function startNginx({ upstream, certificate, change = {} }: NginxOp
   replace('listen 443 ssl', `listen 127.0.0.1:${port} ssl`)
   replace('/etc/ssl/uploads.example.com.pem', certificate.certFile)
   replace('/etc/ssl/private/uploads.example.com.key', certificate.keyFile)
+  if (path !== undefined) {
+    replace('location / {', `location ${path}/ {`)
+    replace('proxy_pass http://fairlead;', 'proxy_pass http://fairlead/;')
+  }
   for (const [name, value] of Object.entries(change))
     replace(new RegExp(`\\b${name} [^;]*;`), value === null ? '' : `${name} ${value};`)
   const configuration = `
@@ -105,7 +119,7 @@ export async function startNginx({ upstream, certificate, change = {} }: NginxOp
   if (ended) throw new Error(`nginx has ended: ${said}`)
 
   return {
-    url: `https://localhost:${port}`,
+    url: `https://localhost:${port}${path ?? ''}`,
     requests: async () => (await readFile(accessLog, 'utf8')).trimEnd().split('\n'),
     async close() {
       child.kill('SIGKILL')
