@@ -130,6 +130,10 @@ describe.skipIf(missingNginx)(`behind nginx${missingNginx === undefined ? '' : `
         const { key } = named.gateway
         const end = await run(randomBytes(100_000), clientOptions({ url: nginx.url, key }))
         expect(end).toMatchObject({ error: undefined, url: `${nginx.url}/files/${end.id}` })
+        const headers = { 'x-file-name': 'a.txt', 'x-api-key': key }
+        const asset = await fetch(`${nginx.url}/v1/uploads`, { method: 'POST', headers, body: 'hello' })
+        const found = await fetch(new URL(asset.headers.get('location') ?? '', nginx.url), { headers })
+        expect([asset.status, found.status]).toEqual([201, 200])
         // It uploads in other ways, and looks at every address.
         expect((await named.gateway.run('doctor')).json).toMatchObject({ ok: true, findings: [] })
       } finally {
