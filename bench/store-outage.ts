@@ -3,11 +3,13 @@
  * and whether everything came right afterwards.
  *
  *     node bench/store-outage.ts [--seconds 50] [--clients 12] [--memory 64MiB] [--downloads redirect|proxy] [--only black]
+ *     [--tus] [--seed 1]: with resumable uploads only
  *
  * In the end the real server is killed and started on its data, unless `--only` names something else.
  */
 import { parseArgs } from 'node:util'
 import type { ChaosResult } from '../test/support/chaos.ts'
+import { tusClientele } from '../test/support/chaos-tus.ts'
 import { s3Chaos } from '../test/support/chaos-stores.ts'
 import { type Outage, outage, outages } from '../test/support/outage.ts'
 import { startS3Server } from '../test/support/s3-server.ts'
@@ -20,9 +22,13 @@ const { values } = parseArgs({
     memory: { type: 'string' },
     downloads: { type: 'string', default: 'redirect' },
     only: { type: 'string', default: '' },
+    tus: { type: 'boolean', default: false },
+    seed: { type: 'string', default: '1' },
   },
 })
 
+const clients = Number(values.clients)
+const largestBytes = 20 * 1024 * 1024
 const server = await startS3Server({ objects: 'disk' })
 const killed: Outage = async () => {
   await server.stop('SIGKILL')
@@ -41,8 +47,11 @@ try {
     outages: all
       .filter(([name]) => name.includes(values.only))
       .map(([name, begin]) => [name, begin, Number(values.seconds)] as const),
-    clients: Number(values.clients),
-    largestBytes: 20 * 1024 * 1024,
+    clients,
+    largestBytes,
+    ...(values.tus && {
+      company: (crew) => tusClientele(crew, { uploads: null, clients, largestBytes, seed: values.seed }),
+    }),
     largeShare: 0.06,
     report: (line) => console.log(line),
   })

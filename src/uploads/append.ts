@@ -113,6 +113,7 @@ export async function append(
     source.stop()
     seen?.drop()
     await writer.abort().catch(() => {})
+    if (error instanceof UploadError && error.code === 'storage_failed') await growing.renew()
     throw error
   }
 
@@ -165,12 +166,16 @@ function grow(
   return {
     writer,
     newest: () => newest,
+    renew,
     /** @param seen what has seen all bytes of it; without, they are looked at when they are stored */
     async finish(seen: ReturnType<Onlookers['take']>): Promise<Upload> {
       const size = length ?? growth.bytes
       const facts = seen ? await seen.end() : { patch: {}, sha256: null }
       await upload
-      await writer.finish().catch((error: unknown) => renew(error))
+      await writer.finish().catch(async (error: unknown) => {
+        await renew()
+        throw error
+      })
       if (partial)
         return records.stored(id, { key, size, ...facts, to: 'receiving', expiresAt: Date.now() + expiryMs, jobs: [] })
       const jobs = [verdictJob(id)]
@@ -179,10 +184,9 @@ function grow(
   }
 
   /** What the store was last asked for may come after all: nothing else may come under that key then. */
-  async function renew(error: unknown): Promise<never> {
+  async function renew(): Promise<void> {
     const now = store.settledMs === undefined ? undefined : await records.growth(id)
     if (now?.key === key && now.note === null) await records.renewKey(id, key, objectKey(id))
-    throw error
   }
 }
 

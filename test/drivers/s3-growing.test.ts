@@ -274,6 +274,15 @@ describe.skipIf(missingS3())('objects that grow in s3', () => {
       await expectStored(bytes)
     })
 
+    it('leaves nothing of a beginning whose answer was lost', async () => {
+      const bytes = randomBytes(2 * part)
+      proxy.fault('CreateMultipartUpload', { act: 'cut', when: 'after' })
+      await append(bytes.subarray(0, part), { length: bytes.length })
+      await end(bytes.subarray(part), { length: bytes.length })
+      expect(proxy.counts()).toMatchObject({ CreateMultipartUpload: 2, AbortMultipartUpload: 1 })
+      await expectStored(bytes)
+    })
+
     it('joins again what another has sent', async () => {
       const bytes = randomBytes(part + mib)
       const broken = proxy.fault('CompleteMultipartUpload', { act: internalError, times: Infinity })

@@ -14,8 +14,7 @@ const pollMs = 200
 /** One kill of so many comes while the server starts. */
 const killsWhileStarting = 5
 
-export interface ChaosOptions {
-  readonly clients: number
+export interface StormOptions {
   /** Bytes of the few largest bodies. */
   readonly largestBytes: number
   /** Share of the bodies that are as large. @default 0.02 */
@@ -26,11 +25,26 @@ export interface ChaosOptions {
   readonly report?: (line: string) => void
 }
 
-export interface KillOptions extends ChaosOptions {
-  readonly kills: number
+export interface ChaosOptions extends StormOptions {
+  readonly clients: number
+}
+
+/** Those who work while the storm is on. */
+export interface Company {
+  /** Goes on until the storm is over, or its work is done. */
+  work(over: AbortSignal): Promise<void>
+  /** Holds the server to everything that it has promised, when all is quiet. */
+  hold(): Promise<void>
+}
+
+export interface Kills {
+  /** `null`: until the work is done. */
+  readonly kills: number | null
   /** Seconds between a start and the next kill: at least, at most. */
   readonly secondsBetween: readonly [number, number]
 }
+
+export interface KillOptions extends ChaosOptions, Kills {}
 
 /** One kind of request, by what became of it. */
 export interface Tally {
@@ -60,6 +74,8 @@ export interface Weather {
   /** The uploads that the clients know. */
   readonly known: () => number
   readonly breaches: () => number
+  /** Nobody is at work any more. */
+  readonly idle: AbortSignal
 }
 
 const diagnosis = z.object({ findings: z.array(z.string()), removed_orphans: z.number() })
@@ -68,13 +84,36 @@ const diagnosis = z.object({ findings: z.array(z.string()), removed_orphans: z.n
  * Clients upload, confirm, delete, download and hang up, while the server is killed and started again; nobody waits for anybody.
  * Then everything that was acknowledged must be there byte for byte, and nothing else.
  */
-export async function chaos(options: KillOptions): Promise<KillResult> {
+export const chaos = (options: KillOptions): Promise<KillResult> => killing(options, clientele(options.clients))
+
+/** So many clients, each of which does one thing after the other. */
+export const clientele =
+  (hands: number) =>
+  (crew: Crew): Company => {
+    const atWork = clients(crew)
+    return {
+      async work(over) {
+        const act = async (): Promise<void> => {
+          while (!over.aborted) await atWork.act()
+        }
+        await Promise.all(Array.from({ length: hands }, act))
+      },
+      hold: () => holdToPromises(crew),
+    }
+  }
+
+/** The company at work, while the server is killed and started again. */
+export async function killing(options: StormOptions & Kills, company: (crew: Crew) => Company): Promise<KillResult> {
   let slowestStartMs = 0
-  const result = await storm(options, async ({ gateway, breach, count, known, breaches }) => {
+  let kill = 0
+  const weather = async ({ gateway, breach, count, known, breaches, idle }: Weather): Promise<void> => {
     const port = { FAIRLEAD_PORT: new URL(gateway.url).port }
-    for (let kill = 1; kill <= options.kills; kill++) {
-      const [least, most] = options.secondsBetween
-      await sleep(1_000 * (least + Math.random() * (most - least)))
+    const [least, most] = options.secondsBetween
+    while (options.kills === null ? !idle.aborted : kill < options.kills) {
+      const pause = 1_000 * (least + Math.random() * (most - least))
+      if (options.kills === null) await sleep(pause, undefined, { signal: idle }).catch(() => {})
+      else await sleep(pause)
+      kill++
       await gateway.stop('SIGKILL')
       if (kill % killsWhileStarting === 0) {
         const starting = gateway.start(port).catch(() => count('killed while starting'))
@@ -88,12 +127,17 @@ export async function chaos(options: KillOptions): Promise<KillResult> {
       for (const finding of (await doctor(gateway, '--dry-run')).findings) breach(`After kill ${kill}: ${finding}`)
       options.report?.(`kill ${kill}: ${known()} uploads known, ${breaches()} breaches`)
     }
-  })
-  return { ...result, kills: options.kills, slowestStartMs: Math.round(slowestStartMs) }
+  }
+  const result = await storm(options, company, weather)
+  return { ...result, kills: kill, slowestStartMs: Math.round(slowestStartMs) }
 }
 
-/** The clients at work until the weather is over; then all that was promised is looked at. */
-export async function storm(options: ChaosOptions, weather: (at: Weather) => Promise<void>): Promise<ChaosResult> {
+/** The company at work until the weather is over; then all that was promised is looked at. */
+export async function storm(
+  options: StormOptions,
+  company: (crew: Crew) => Company,
+  weather: (at: Weather) => Promise<void>,
+): Promise<ChaosResult> {
   const store = options.store ?? diskChaos()
   // The many starts share what the first one has compiled.
   const compiled = await mkdtemp(join(tmpdir(), 'fairlead-compiled-'))
@@ -129,16 +173,14 @@ export async function storm(options: ChaosOptions, weather: (at: Weather) => Pro
   }
   try {
     const ending = new AbortController()
-    const atWork = clients(crew)
-    const working = Array.from({ length: options.clients }, async () => {
-      while (!ending.signal.aborted) await atWork.act()
-    })
-    const known = () => book.size
-    await weather({ gateway, breach, count, known, breaches: () => breaches.length }).finally(() => ending.abort())
-    await Promise.all(working)
+    const idle = new AbortController()
+    const hired = company(crew)
+    const working = hired.work(ending.signal).finally(() => idle.abort())
+    const at = { gateway, breach, count, known: () => book.size, breaches: () => breaches.length, idle: idle.signal }
+    await Promise.all([weather(at).finally(() => ending.abort()), working])
     const { dataDir } = gateway
     await untilNothing(() => undecided(dataDir), store.idleWithinMs, breach)
-    await holdToPromises(crew)
+    await hired.hold()
     await untilNothing(() => workLeft(dataDir), store.idleWithinMs, breach)
     const code = await gateway.stop('SIGTERM')
     if (code !== 0) breach(`SIGTERM ended the server with ${code}.`)

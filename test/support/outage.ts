@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type ChaosOptions, type ChaosResult, storm, type Weather } from './chaos.ts'
+import { type ChaosOptions, type ChaosResult, clientele, type Company, storm, type Weather } from './chaos.ts'
 import type { Crew } from './chaos-clients.ts'
 import type { ChaosStore } from './chaos-stores.ts'
 import type { Act, FaultOptions } from './s3-faults.ts'
@@ -55,6 +55,8 @@ export const outages = {
 
 export interface OutageOptions extends Omit<ChaosOptions, 'store' | 'excused'> {
   readonly store: ChaosStore
+  /** Who is at work. @default clients of all other kinds */
+  readonly company?: (crew: Crew) => Company
   /** Each with how long it lasts, in seconds. */
   readonly outages: readonly (readonly [name: string, outage: Outage, seconds: number])[]
 }
@@ -75,18 +77,22 @@ export async function outage(options: OutageOptions): Promise<OutageResult> {
   const { proxy } = options.store
   if (!proxy) throw new Error('Nobody stands between the server and this store.')
   const ready = new Map<string, Readonly<Record<string, number>>>()
-  const result = await storm({ ...options, excused }, async (weather) => {
-    for (const [name, begin, seconds] of options.outages) {
-      await sleep(1_500)
-      const end = await begin(proxy)
-      const statuses = await probe(weather, seconds)
-      ready.set(name, statuses)
-      await end()
-      if (!(await isReadyAgain(weather))) weather.breach(`${name}: not ready again after ${readyWithinMs} ms.`)
-      options.report?.(`${name}, ${seconds} s: /readyz ${JSON.stringify(statuses)}, ${weather.breaches()} breaches`)
-    }
-    await sleep(1_000)
-  })
+  const result = await storm(
+    { ...options, excused },
+    options.company ?? clientele(options.clients),
+    async (weather) => {
+      for (const [name, begin, seconds] of options.outages) {
+        await sleep(1_500)
+        const end = await begin(proxy)
+        const statuses = await probe(weather, seconds)
+        ready.set(name, statuses)
+        await end()
+        if (!(await isReadyAgain(weather))) weather.breach(`${name}: not ready again after ${readyWithinMs} ms.`)
+        options.report?.(`${name}, ${seconds} s: /readyz ${JSON.stringify(statuses)}, ${weather.breaches()} breaches`)
+      }
+      await sleep(1_000)
+    },
+  )
   return { ...result, ready, breaches: [...result.breaches, ...impatience(result)] }
 }
 
@@ -94,10 +100,10 @@ export async function outage(options: OutageOptions): Promise<OutageResult> {
 function impatience({ tallies }: ChaosResult): string[] {
   return [...tallies].flatMap(([what, kinds]) =>
     [...kinds].flatMap(([status, { times, slowestMs }]) => {
-      const withoutBody = /^(create|confirm|delete)/.test(what)
+      const withoutBody = /^(create|confirm|delete|creation$|DELETE|HEAD)/.test(what)
       const mute = status === 'no answer' && withoutBody ? [`${what} had no answer ${times} times.`] : []
       // What goes to the store directly is not ours to hasten.
-      const ours = !/^PUT|from the store/.test(what)
+      const ours = !/^PUT|from the store|half-open/.test(what)
       const slow =
         ours && slowestMs > longestAnswerMs ? [`${what} was answered by ${status} after ${slowestMs} ms.`] : []
       return [...mute, ...slow]

@@ -17,6 +17,10 @@ export interface Sending {
   readonly chunked?: boolean
   /** The connection is closed when so many bytes of the body were sent. */
   readonly cutAfter?: number
+  /** Nothing more is sent after so many bytes of the body, and the connection stays open: the client is out of reach. */
+  readonly stallAfter?: number
+  /** Closes the connection. */
+  readonly signal?: AbortSignal
   /** Milliseconds between two pieces of the body. @default 0 */
   readonly pauseMs?: number
   /** The connection is closed when so many bytes of the answer have come. */
@@ -63,6 +67,7 @@ export function wire(origin: string, key?: string): Wire {
         method: sending.method,
         agent,
         headers: { ...(key !== undefined && { 'x-api-key': key }), ...length, ...sending.headers },
+        ...(sending.signal && { signal: sending.signal }),
       })
       outgoing.on('error', (error: NodeJS.ErrnoException) =>
         resolve(error.code === 'ECONNREFUSED' ? 'away' : undefined),
@@ -91,12 +96,13 @@ export function wire(origin: string, key?: string): Wire {
 }
 
 async function pour(outgoing: ReturnType<typeof request>, body: Uint8Array, sending: Sending): Promise<void> {
-  const stop = Math.min(sending.cutAfter ?? Infinity, body.length)
+  const stop = Math.min(sending.cutAfter ?? sending.stallAfter ?? Infinity, body.length)
   for (let at = 0; at < stop && !outgoing.destroyed; at += pieceBytes) {
     const more = outgoing.write(body.subarray(at, Math.min(at + pieceBytes, stop)))
     if (sending.pauseMs !== undefined) await sleep(sending.pauseMs)
     else if (!more) await drained(outgoing)
   }
+  if (sending.stallAfter !== undefined) return
   if (sending.cutAfter === undefined) return void outgoing.end()
   // What was written is on its way before the connection goes.
   await sleep(1)

@@ -40,17 +40,17 @@ export async function s3Concat(options: ConcatOptions): Promise<void> {
   const [first = { size: 0, stretches: [] }] = plan
   if (plan.length <= 1 && !isCopy(first)) return gathered(first, signal ?? new AbortController().signal, put)
 
-  const started = await beginMultipart(client, target, options.note, { message, signal })
+  const UploadId = await beginMultipart(client, target, options.note, { message, signal })
   const parts: SentPart[] = []
   await eachAtOnce(plan.entries(), copiesInFlight, signal, async ([i, part], abort) => {
-    const headers = { ...target, UploadId: started.UploadId, PartNumber: i + 1 }
+    const headers = { ...target, UploadId, PartNumber: i + 1 }
     const ETag = isCopy(part)
       ? await copy(part, headers, abort)
       : await gathered(part, abort, (lease) => upload(lease, headers, abort))
     parts.push({ PartNumber: i + 1, ETag })
   })
   const size = plan.reduce((sum, part) => sum + part.size, 0)
-  await completeMultipart(client, target, started, { parts, size }, { message, signal })
+  await completeMultipart(client, target, UploadId, { parts, size }, { message, signal })
 
   type PartHeaders = typeof target & { readonly UploadId: string; readonly PartNumber: number }
 

@@ -129,7 +129,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
   ): Promise<void> {
     const target = { Bucket: bucket, Key: place(key) }
     const message = 'The object could not be copied.'
-    const started = await beginMultipart(client, target, note, { message, signal })
+    const UploadId = await beginMultipart(client, target, note, { message, signal })
     const size = Math.min(copyPart, largestCopy)
     const starts = Array.from({ length: Math.ceil(from.size / size) }, (_, i) => i * size)
     const parts: SentPart[] = []
@@ -137,7 +137,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
       const command = new UploadPartCopyCommand({
         ...target,
         ...sourceOf(from),
-        UploadId: started.UploadId,
+        UploadId,
         PartNumber: i + 1,
         CopySourceRange: `bytes=${start}-${Math.min(start + size, from.size) - 1}`,
       })
@@ -145,7 +145,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
       const { CopyPartResult } = await request(message, send, { signal: abort, deadlineMs: innerMs(size) })
       parts.push({ PartNumber: i + 1, ETag: CopyPartResult?.ETag })
     })
-    await completeMultipart(client, target, started, { parts, size: from.size }, { message, signal })
+    await completeMultipart(client, target, UploadId, { parts, size: from.size }, { message, signal })
   }
 
   return {

@@ -26,12 +26,6 @@ export interface OpenUpload {
   readonly startedAt: number
 }
 
-export interface StartedUpload {
-  readonly UploadId: string
-  /** The answer to an earlier try was lost: there may be another one under the same key, of which nobody has the id. */
-  readonly mayHaveTwin: boolean
-}
-
 export interface SentPart {
   readonly PartNumber: number
   readonly ETag: string | undefined
@@ -43,13 +37,13 @@ export interface MultipartOptions {
   readonly signal: AbortSignal | undefined
 }
 
-/** Begins a multipart upload; its id is noted when this resolves. */
+/** Begins a multipart upload and returns its id, which is noted then. */
 export async function beginMultipart(
   client: S3Client,
   target: Target,
   note: (text: string) => Promise<void>,
   { message, signal }: MultipartOptions,
-): Promise<StartedUpload> {
+): Promise<string> {
   const command = new CreateMultipartUploadCommand({ ...target, ContentType: objectType })
   let tries = 0
   const send = (abortSignal: AbortSignal) => {
@@ -59,7 +53,10 @@ export async function beginMultipart(
   const { UploadId } = await request(message, send, { signal })
   if (UploadId === undefined) throw new UploadError('storage_failed', message)
   await note(UploadId)
-  return { UploadId, mayHaveTwin: tries > 1 }
+  // The answer to an earlier try was lost, and nobody else will ever know that there is one. What this leaves holds no bytes, and goes
+  // with the sweep.
+  if (tries > 1) await abortAll(client, target, UploadId).catch(() => {})
+  return UploadId
 }
 
 export interface Joined {
@@ -74,11 +71,10 @@ export interface Joined {
 export async function completeMultipart(
   client: S3Client,
   target: Target,
-  started: StartedUpload,
+  UploadId: string,
   { size, mayBeDone = false, ...joined }: Joined,
   { message, signal }: MultipartOptions,
 ): Promise<void> {
-  const { UploadId } = started
   const parts = joined.parts.toSorted((a, b) => a.PartNumber - b.PartNumber)
   let tries = 0
   async function complete(Parts: SentPart[]): Promise<void> {
@@ -107,8 +103,6 @@ export async function completeMultipart(
     if (strays.length === 0) throw error
     await complete([...parts, ...strays])
   }
-  // Not the one that is complete: some servers would take the object away. What this leaves holds no bytes, and goes with the sweep.
-  if (started.mayHaveTwin) await abortAll(client, target, UploadId).catch(() => {})
 }
 
 /**

@@ -2,7 +2,7 @@ import { PutObjectCommand, type S3Client, UploadPartCommand } from '@aws-sdk/cli
 import { sendBody } from './bodies.ts'
 import type { GrowthRecord } from './growth.ts'
 import type { Lease } from './memory.ts'
-import { beginMultipart, completeMultipart, objectType, type StartedUpload, type Target } from './multipart.ts'
+import { beginMultipart, completeMultipart, objectType, type Target } from './multipart.ts'
 
 /** Bytes that are cut to be sent. The first of them may be on record, the others are in memory. */
 export interface Part {
@@ -38,10 +38,10 @@ export interface Sender {
 /** Brings the parts of one object to the store. */
 export function partSender({ client, target, note, record, signal, ...options }: SenderOptions): Sender {
   const failing = { message: 'The object could not be written.', signal }
-  let multipart: Promise<StartedUpload> | undefined =
-    options.begun === null ? undefined : Promise.resolve({ UploadId: options.begun, mayHaveTwin: false })
+  /** Its id. */
+  let multipart: Promise<string> | undefined = options.begun === null ? undefined : Promise.resolve(options.begun)
 
-  const begin = (): Promise<StartedUpload> => (multipart ??= beginMultipart(client, target, note, failing))
+  const begin = (): Promise<string> => (multipart ??= beginMultipart(client, target, note, failing))
 
   async function* contentOf({ start, tailBytes, lease }: Part): AsyncGenerator<Uint8Array> {
     yield* record.read(start, start + tailBytes)
@@ -49,7 +49,7 @@ export function partSender({ client, target, note, record, signal, ...options }:
   }
 
   async function upload(part: Part): Promise<string | undefined> {
-    const { UploadId } = await begin()
+    const UploadId = await begin()
     const headers = { ...target, UploadId, PartNumber: part.number, ContentLength: part.size }
     const { ETag } = await sendBody(
       () => contentOf(part),
