@@ -28,7 +28,7 @@ export function modelSuite({ main }: Bench): void {
 
   /** Sends a random file by random requests, right and wrong; looks after each where it is. */
   async function wander(): Promise<void> {
-    const content = randomBytes(pick([0, 1, 300, 40_000, 600_000, 2 * mib, 9 * mib, 14 * mib]))
+    const content = randomBytes(pick([0, 1, 300, 40_000, 600_000, 2 * mib, 11 * mib]))
     const deferred = randomInt(2) === 0
     const done = [`${content.length} bytes${deferred ? ', told late' : ''}`]
     const id = await tus.made(deferred ? null : content.length)
