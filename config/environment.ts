@@ -27,9 +27,12 @@ export function readEnvironment(env: Environment): Map<Option, unknown> {
   return set
 }
 
+/** Variables that are no options: which file has them, and what `fairlead upload` takes instead of flags. */
+const others = ['FAIRLEAD_CONFIG', 'FAIRLEAD_URL', 'FAIRLEAD_KEY']
+
 /** A line for every variable with our prefix that changes nothing. Names only: a value may be a secret. */
 export function environmentWarnings(env: Environment): string[] {
-  const known = ['FAIRLEAD_CONFIG', ...options.flatMap(({ variable }) => variable ?? [])]
+  const known = [...others, ...options.flatMap(({ variable }) => variable ?? [])]
   const idle = Object.keys(env).filter(
     (name) => name.startsWith(prefix) && env[name] !== undefined && !known.includes(name),
   )

@@ -4,10 +4,17 @@ import { type Command, UsageError } from './commands/command.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { keyCommands } from './commands/keys.ts'
 import { serveCommands } from './commands/serve.ts'
+import { uploadCommands } from './commands/upload.ts'
 import { workspaceCommands } from './commands/workspaces.ts'
 import { UploadError } from './errors.ts'
 
-const commands: readonly Command[] = [...serveCommands, ...keyCommands, ...workspaceCommands, ...doctorCommands]
+const commands: readonly Command[] = [
+  ...serveCommands,
+  ...keyCommands,
+  ...workspaceCommands,
+  ...doctorCommands,
+  ...uploadCommands,
+]
 
 /** The words with which a command's usage begins: `keys create [--workspace W]` is called by `keys create`. */
 const nameOf = (command: Command): string[] =>
@@ -32,7 +39,8 @@ export async function main(args: readonly string[]): Promise<void> {
     const output = await command.run(readInput(command, args))
     if (!output) return
     process.exitCode = output.exitCode ?? 0
-    process.stdout.write(`${json ? JSON.stringify(output.json) : output.text}\n`, () => {
+    const said = json ? JSON.stringify(output.json) : output.text
+    process.stdout.write(said === '' ? '' : `${said}\n`, () => {
       if (output.abandons === true) process.exit()
     })
   } catch (error) {
@@ -57,7 +65,9 @@ function readInput(command: Command, args: readonly string[]) {
       allowPositionals: true,
     })
     const expected = command.usage.match(/<[^>]+>/g)?.length ?? 0
-    if (positionals.length !== expected) throw new UsageError(`It takes ${expected} words: fairlead ${command.usage}`)
+    const more = command.usage.includes('…>')
+    if (more ? positionals.length < expected : positionals.length !== expected)
+      throw new UsageError(`It takes ${expected}${more ? ' or more' : ''} words: fairlead ${command.usage}`)
     const flags: Record<string, string | boolean | undefined> = {}
     for (const [flag, value] of Object.entries(values)) if (!Array.isArray(value)) flags[flag] = value
     return { words: positionals, flags }

@@ -80,6 +80,7 @@ export interface AskOptions {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: Uint8Array<ArrayBuffer> | string
+  readonly signal?: AbortSignal
 }
 
 /** Milliseconds for a whole request. */
@@ -89,7 +90,8 @@ const mostBytes = 64 * 1024
 
 /** One request, as a client would make it. No redirect is followed. @throws what `connectionFault` can read */
 export async function ask(url: string, options: AskOptions = {}): Promise<Answer> {
-  const response = await fetch(url, { ...options, redirect: 'manual', signal: AbortSignal.timeout(askMs) })
+  const signals = [AbortSignal.timeout(askMs), ...(options.signal ? [options.signal] : [])]
+  const response = await fetch(url, { ...options, redirect: 'manual', signal: AbortSignal.any(signals) })
   const chunks: Uint8Array[] = []
   let bytes = 0
   for await (const chunk of response.body ?? []) {

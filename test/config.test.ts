@@ -260,6 +260,9 @@ describe('environment', () => {
       FAIRLEAD_PROT: '1',
       FAIRLEAD_ZZZZZZ: '1',
       FAIRLEAD_CONFIG_X: '1',
+      // For `fairlead upload`.
+      FAIRLEAD_KEY: 'op_live_x',
+      FAIRLEAD_URL: 'https://files.example.com',
       OTHER: '1',
     })
     expect(warnings).toEqual([

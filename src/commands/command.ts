@@ -12,6 +12,7 @@ export interface Input {
 /** What a command has to say: for programs and for people. */
 export interface Output {
   readonly json: unknown
+  /** Empty: nothing is printed. */
   readonly text: string
   /** @default 0 */
   readonly exitCode?: number
@@ -20,7 +21,7 @@ export interface Output {
 }
 
 export interface Command {
-  /** Words that call it, then what it takes, as the help shows it. */
+  /** Words that call it, then what it takes, as the help shows it: `<id>` is one word, `<file…>` one or more. */
   readonly usage: string
   readonly help: string
   /** Names of flags that take a value, and of those that do not. */

@@ -38,9 +38,7 @@ export function answerErrors(log: Logger): Koa.Middleware<RequestState> {
       ctx.status = answer.status
       ctx.set(answer.headers)
       ctx.body = answer.body
-      // Whose place a newer request has taken may have gone for good: nobody waits for the little that is still to come.
-      const isReplaced = known && error.code === 'upload_locked' && !ctx.req.complete
-      if (isReplaced || bodyIsUnread(ctx.req)) answerBeforeBody(ctx, JSON.stringify(answer.body))
+      if (isStopped(error, ctx.req) || bodyIsUnread(ctx.req)) answerBeforeBody(ctx, JSON.stringify(answer.body))
     }
   }
 }
@@ -54,6 +52,16 @@ const fileHeaders = [
   'ETag',
   'Last-Modified',
 ]
+
+/**
+ * A newer request has taken its place, or has deleted the upload. Its client may have gone for good: nobody waits for the little that is
+ * still to come.
+ */
+const isStopped = (error: unknown, req: IncomingMessage): boolean =>
+  error instanceof UploadError &&
+  (error.code === 'upload_locked' || error.code === 'not_found') &&
+  req.isPaused() &&
+  !req.complete
 
 /** More of the body is to come than is worth reading. */
 function bodyIsUnread(req: IncomingMessage): boolean {

@@ -1,15 +1,12 @@
 import { type Kysely, sql } from 'kysely'
 import { UploadError } from '../errors.ts'
-import type { ByteRange, Growth, NewPiece, Piece } from '../uploads/object-store.ts'
+import type { ByteRange, Growth, Piece } from '../uploads/object-store.ts'
 import type { Grown } from '../uploads/records.ts'
 import type { Resumable, Upload } from '../uploads/upload.ts'
 import { first, type Operation, query, rows } from './query.ts'
 import { idBytes, idText, toUpload } from './rows.ts'
 import type { Schema } from './schema.ts'
 import { givenUp, type uploadOperations, wrongState } from './uploads.ts'
-
-/** Bytes up to which pieces that follow one another become one: a client may send byte by byte. */
-const mergedBytes = 16 * 1024
 
 /** Uploads whose objects grow over several requests. */
 export function growingOperations(
@@ -18,12 +15,6 @@ export function growingOperations(
   now: () => number,
 ) {
   const texts = growingQueries(db)
-
-  function* addPiece(key: string, { start, size, ref, bytes }: NewPiece): Operation<void> {
-    const added = { key, start, size, bytes, most: mergedBytes - size }
-    if (bytes !== null && (yield* first(texts.extendPiece, { ...added, bytes }))) return
-    yield* rows(texts.insertPiece, { key, start, size, ref, bytes })
-  }
 
   return {
     *growth(id: string): Operation<({ readonly key: string } & Growth) | undefined> {
@@ -42,7 +33,8 @@ export function growingOperations(
       yield* count(row, 'reservation', 0, held - row.reserved, true)
       const [newest] = pieces
       if (newest) yield* rows(texts.replacePieces, { key, start: newest.start })
-      for (const piece of pieces) yield* addPiece(key, piece)
+      for (const { start, size, ref, bytes: kept } of pieces)
+        yield* rows(texts.insertPiece, { key, start, size, ref, bytes: kept })
       yield* replaceVerdicts(row, jobs)
       return yield* write(row, { state: 'receiving', received: bytes, reserved: held, expires_at: expiresAt })
     },
@@ -105,25 +97,6 @@ function growingQueries(db: Kysely<Schema>) {
     ),
     replacePieces: query<{ key: string; start: number }>()((p) =>
       db.deleteFrom('object_piece').where('object_key', '=', p.key).where('start', '>=', p.start),
-    ),
-    extendPiece: query<{ key: string; start: number; size: number; bytes: Uint8Array; most: number }>()((p) =>
-      db
-        .updateTable('object_piece')
-        .set((eb) => ({ size: eb('size', '+', p.size), bytes: sql<Uint8Array>`cast(bytes || ${p.bytes} as blob)` }))
-        .where(
-          'number',
-          '=',
-          db
-            .selectFrom('object_piece')
-            .select('number')
-            .where('object_key', '=', p.key)
-            .where('start', '<', p.start)
-            .orderBy('start', 'desc')
-            .limit(1),
-        )
-        .where('ref', 'is', null)
-        .where('size', '<=', p.most)
-        .returning('number'),
     ),
     insertPiece: query<{ key: string; start: number; size: number; ref: string | null; bytes: Uint8Array | null }>()(
       (p) =>

@@ -1,13 +1,13 @@
-import { createHash } from 'node:crypto'
 import { notFound, Rejection, UploadError } from '../errors.ts'
 import { append, type AppendDependencies, type ChunkSum, complete, type Target } from './append.ts'
+import { finalUploads } from './final.ts'
 import { type Body, ClientGone } from './ingest.ts'
 import type { Locker } from './locker.ts'
 import { newRecord } from './new-record.ts'
 import { objectKey } from './object-key.ts'
 import { onlookers as makeOnlookers } from './onlooker.ts'
 import { checkDraft } from './policy.ts'
-import { isUuid, owned, type Principal } from './principal.ts'
+import { owned, type Principal } from './principal.ts'
 import type { Claim } from './records.ts'
 import { newSession, type Session } from './session.ts'
 import type { NewUpload, Resumable, Upload } from './upload.ts'
@@ -47,6 +47,7 @@ export function resumables(given: ResumableDependencies) {
   const { records, store, verdicts, expiryMs } = given
   const onlookers = makeOnlookers()
   const deps: AppendDependencies = { ...given, onlookers, verdictJob: verdicts.job }
+  const finals = finalUploads(given)
   const sessions = new Map<string, Session>()
   const finishings = new Map<string, Promise<Upload>>()
 
@@ -172,7 +173,7 @@ export function resumables(given: ResumableDependencies) {
     let finishing = finishings.get(id)
     if (!finishing) {
       const work = upload.resumable?.parts
-        ? given.stoppable(id, (signal) => assemble(upload, signal))
+        ? given.stoppable(id, (signal) => finals.assemble(upload, signal))
         : alone(id, async () => {
             const [now, growth] = [await records.get(id), await records.growth(id)]
             return now && growth ? complete(deps, targetOf(now, growth)) : (now ?? upload)
@@ -186,79 +187,10 @@ export function resumables(given: ResumableDependencies) {
   }
 
   /** Makes one upload of others. @param ids in the order of their bytes */
-  async function join(
-    principal: Principal,
-    draft: NewUpload,
-    resumable: Pick<Resumable, 'metadata' | 'concat'>,
-    ids: readonly string[],
-    claim: Claim | null,
-  ): Promise<Upload> {
-    const parts = new Map<string, Upload>()
-    for (const id of new Set(ids)) parts.set(id, await part(principal, id))
-    const joined = createHash('sha256')
-      .update(JSON.stringify([principal.workspaceId, ids, resumable.metadata]))
-      .digest()
-    const declaredSize = ids.reduce((sum, id) => sum + (parts.get(id)?.size ?? 0), 0)
-    const made = await records.joined(joined)
-    if (made) return rejoin(made)
-    const record = await newRecord(given, principal, { ...draft, declaredSize }, claim)
-    const upload = await records
-      .create({
-        ...record,
-        state: 'receiving',
-        stagedKey: null,
-        put: null,
-        joined,
-        resumable: { ...resumable, partial: false, parts: ids, answered: false },
-        expiresAt: record.createdAt + expiryMs,
-        jobs: [verdicts.job(record.id)],
-      })
-      .catch(async (error: unknown) => {
-        // Another request for the same has come first.
-        const twin = await records.joined(joined)
-        if (twin) return twin
-        throw error
-      })
-    return rejoin(upload)
-  }
-
-  async function rejoin(upload: Upload): Promise<Upload> {
+  async function join(...asked: Parameters<typeof finals.create>): Promise<Upload> {
+    const upload = await finals.create(...asked)
     throwIfEnded(upload)
     return answer(isUnfinished(upload) ? await finish(upload) : upload)
-  }
-
-  async function part(principal: Principal, id: string): Promise<Upload> {
-    const upload = isUuid(id) ? await owned(records, principal, id, 'uploads:write').catch(nothing) : undefined
-    if (!upload?.resumable?.partial || upload.state === 'expired' || upload.state === 'rejected')
-      throw new UploadError('validation_failed', 'A final upload is made of partial uploads, and one of these is none.')
-    if (upload.objectKey === null)
-      throw new UploadError('upload_not_received', 'One of the partial uploads has not got all its bytes yet.')
-    return upload
-  }
-
-  async function assemble({ id, resumable }: Upload, signal: AbortSignal): Promise<Upload> {
-    const key = objectKey(id)
-    await records.stage(id, key)
-    try {
-      const parts = await Promise.all((resumable?.parts ?? []).map((one) => records.get(one)))
-      const sources = parts.flatMap((one) => (one?.objectKey ? [{ key: one.objectKey, size: one.size ?? 0 }] : []))
-      if (sources.length < parts.length) throw new Rejection('validation_failed', 'One of the partial uploads is gone.')
-      await store.concat(sources, key, { signal, note: (text) => records.note(key, text) })
-      const size = sources.reduce((sum, source) => sum + source.size, 0)
-      return await records.stored(id, {
-        key,
-        size,
-        sha256: null,
-        patch: {},
-        to: 'processing',
-        expiresAt: null,
-        jobs: [verdicts.job(id)],
-      })
-    } catch (error) {
-      await records.abandon(key)
-      if (error instanceof Rejection) await given.reject(id, error)
-      throw error
-    }
   }
 
   /** One request at a time writes to an upload: the newest. */
@@ -356,10 +288,6 @@ function throwIfEnded(upload: Upload): void {
   if (upload.state === 'expired') throw new UploadError('upload_expired', 'The upload was not finished in time.')
   if (upload.state !== 'rejected') return
   throw endedBy(upload.rejection ?? { code: 'file_type_not_allowed', message: 'The file was refused.' })
-}
-
-function nothing(error: unknown): undefined {
-  if (!(error instanceof UploadError)) throw error
 }
 
 /** The same promise, as long as somebody who only asks may wait. */

@@ -12,6 +12,7 @@ import type { Claim, NewJob, Records } from './records.ts'
 import { resumables } from './resumable.ts'
 import type { Finish, NewUpload, Upload, UploadContextRef } from './upload.ts'
 import { tooLargeForPut } from './upload-url.ts'
+import { runningWork } from './running.ts'
 import { verdictsOf } from './verdicts.ts'
 
 /** Milliseconds after which an upload that arrives in one request, and whose request was lost track of, expires. */
@@ -42,7 +43,7 @@ export interface ServiceDependencies extends IngestDependencies {
 export function uploadService(deps: ServiceDependencies) {
   const { records, pipeline } = deps
   const arrivals = arrivalsOf({ records, finish: (upload) => finish(upload, null) })
-  const running = new Map<string, Set<AbortController>>()
+  const { stoppable, stop, isRunning } = runningWork()
   const collections = new Map<string, Promise<Upload>>()
   const collecting = collector(deps)
   const verdicts = verdictsOf({ ...deps, endJobs, reserveFor })
@@ -184,25 +185,6 @@ export function uploadService(deps: ServiceDependencies) {
     })
   }
 
-  /** Work for an upload that ends, with the reason, when somebody ends the upload. */
-  async function stoppable(
-    id: string,
-    work: (signal: AbortSignal) => Promise<Upload>,
-    stopped = new AbortController(),
-  ): Promise<Upload> {
-    const controllers = running.get(id) ?? new Set()
-    running.set(id, controllers.add(stopped))
-    try {
-      return await work(stopped.signal)
-    } catch (error) {
-      if (stopped.signal.reason instanceof UploadError) throw stopped.signal.reason
-      throw error
-    } finally {
-      controllers.delete(stopped)
-      if (controllers.size === 0) running.delete(id)
-    }
-  }
-
   /** Finishes an upload whose bytes are there. Again, or twice at once, gives the same answer. */
   async function confirm(principal: Principal, id: string, context: UploadContextRef | null): Promise<Upload> {
     return finish(await owned(records, principal, id, 'uploads:write'), context)
@@ -282,7 +264,7 @@ export function uploadService(deps: ServiceDependencies) {
   /** An upload whose time is over: nobody brings the rest any more. What has come past the gateway may still be confirmed. */
   async function expire(upload: Upload): Promise<void> {
     // Bytes are coming for it: that counts more than the clock.
-    if (running.has(upload.id) || (await collecting.keep(upload))) return
+    if (isRunning(upload.id) || (await collecting.keep(upload))) return
     await records.transition(upload.id, { from: ['pending', 'receiving'], to: 'expired', jobs: endJobs(upload) })
   }
 
@@ -307,10 +289,6 @@ export function uploadService(deps: ServiceDependencies) {
     const ended = records.transition(id, { from: ['receiving'], to: 'rejected', rejection, jobs: endJobs(upload) })
     await ended.catch(ignoreMissing)
     return true
-  }
-
-  function stop(id: string, reason: UploadError): void {
-    for (const controller of running.get(id) ?? []) controller.abort(reason)
   }
 
   function endJobs(upload: Upload): NewJob[] {

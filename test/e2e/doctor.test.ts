@@ -1,10 +1,8 @@
-import { execFile } from 'node:child_process'
-import { chmod, chown, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import Database from 'better-sqlite3'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -14,6 +12,7 @@ import { openRecords } from '../../src/drivers.ts'
 import { explainDisk } from '../../src/stores/disk/explain.ts'
 import { storageUnavailable, UploadError } from '../../src/errors.ts'
 import type { Records } from '../../src/uploads/records.ts'
+import { certificate } from '../support/certificate.ts'
 import { type Patient, patient, textsOf } from '../support/doctor.ts'
 import { projectRoot, startGateway, type TestGateway } from '../support/gateway.ts'
 import { inventory } from '../support/inventory.ts'
@@ -221,7 +220,8 @@ describe('the doctor of a server on disk', () => {
   })
 
   it('names a proxy with TLS that does not say so, and one that is not trusted', async () => {
-    const { tls, authority } = await certificate()
+    certificates = await mkdtemp(join(tmpdir(), 'fairlead-tls-'))
+    const { tls, authority } = await certificate(certificates)
     const [forgets, says] = [
       await relay(gateway.url, { tls }),
       await relay(gateway.url, { tls, send: { 'x-forwarded-proto': 'https' } }),
@@ -332,16 +332,6 @@ const diskError = (code: string) =>
 
 let certificates = ''
 afterAll(() => rm(certificates, { recursive: true, force: true }))
-
-/** A certificate for 127.0.0.1 that nobody trusts who is not told to. */
-async function certificate() {
-  certificates = await mkdtemp(join(tmpdir(), 'fairlead-tls-'))
-  const [key, cert] = [join(certificates, 'key.pem'), join(certificates, 'cert.pem')]
-  const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2']
-  const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', ...subject]
-  await promisify(execFile)('openssl', [...args, '-keyout', key, '-out', cert])
-  return { tls: { key: await readFile(key, 'utf8'), cert: await readFile(cert, 'utf8') }, authority: cert }
-}
 
 /** The folder and all that is in it. */
 async function give(folder: string, uid: number): Promise<void> {

@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { newKey, keyDigest } from '../../src/http/authenticate.ts'
 import { sqliteRecords } from '../../src/records/sqlite.ts'
-import type { ApiKey } from '../../src/uploads/records.ts'
+import type { ApiKey, Records } from '../../src/uploads/records.ts'
 import { projectRoot, type TestGateway } from './gateway.ts'
 
 /** Milliseconds after which something that has to happen has not. */
@@ -109,33 +109,46 @@ export async function storedFiles(gateway: Pick<TestGateway, 'dataDir'>): Promis
   return entries.filter((entry) => entry.isFile()).map((entry) => entry.name)
 }
 
+/** Works on the gateway's records as another process does, such as a command of the program. */
+export async function withRecords<T>(
+  { dataDir }: Pick<TestGateway, 'dataDir'>,
+  work: (records: Records) => Promise<T>,
+): Promise<T> {
+  const records = sqliteRecords({ path: join(dataDir, 'fairlead.db'), defaultQuota: null })
+  try {
+    return await work(records)
+  } finally {
+    await records.close()
+  }
+}
+
 /** API keys written into the gateway's records by another process, as `fairlead keys create` does, at once. */
 export async function addKeys<Name extends string>(
   gateway: Pick<TestGateway, 'dataDir'>,
   wanted: Readonly<Record<Name, Partial<ApiKey>>>,
 ): Promise<Record<Name, string>> {
-  const records = sqliteRecords({ path: join(gateway.dataDir, 'fairlead.db'), defaultQuota: null })
   const made: Record<string, string> = {}
-  for (const [name, over] of Object.entries<Partial<ApiKey>>(wanted)) {
-    const key = newKey('op')
-    const id = randomUUID()
-    const row: ApiKey = {
-      id,
-      workspaceId: 'default',
-      userId: 'tester',
-      name,
-      scopes: ['uploads:read', 'uploads:write'],
-      projects: null,
-      createdAt: Date.now(),
-      expiresAt: null,
-      revokedAt: null,
-      ...over,
+  await withRecords(gateway, async (records) => {
+    for (const [name, over] of Object.entries<Partial<ApiKey>>(wanted)) {
+      const key = newKey('op')
+      const id = randomUUID()
+      const row: ApiKey = {
+        id,
+        workspaceId: 'default',
+        userId: 'tester',
+        name,
+        scopes: ['uploads:read', 'uploads:write'],
+        projects: null,
+        createdAt: Date.now(),
+        expiresAt: null,
+        revokedAt: null,
+        ...over,
+      }
+      await records.createKey(row, keyDigest(key))
+      if (row.revokedAt !== null) await records.revokeKey(id)
+      made[name] = key
     }
-    await records.createKey(row, keyDigest(key))
-    if (row.revokedAt !== null) await records.revokeKey(id)
-    made[name] = key
-  }
-  await records.close()
+  })
   return made
 }
 

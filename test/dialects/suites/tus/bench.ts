@@ -23,7 +23,7 @@ export interface Bench {
   readonly verdicts: () => Verdicts
   /** As installations are. */
   readonly main: Spot
-  /** Takes small files only, and has a public address. */
+  /** Takes small files only, has a public address, and no patience with bodies. */
   readonly tight: Spot
   /** Uploads expire soon, answers wait for a second, and whoever asks is taken for a proxy. */
   readonly brief: Spot
@@ -43,7 +43,7 @@ export function tusBench(place: Place): Bench {
     await Promise.all([
       start('main', { env: { FAIRLEAD_MAX_FILE_SIZE: String(largest) } }),
       start('tight', {
-        more: `categories: { other: {}, small: { maxSize: 10 } }`,
+        more: `categories: { other: {}, small: { maxSize: 10 }, picture: { types: ['image/png'] } }, server: { bodyIdleTimeout: 1 }`,
         env: { FAIRLEAD_MAX_FILE_SIZE: String(tightest), FAIRLEAD_PUBLIC_URL: publicUrl },
       }),
       start('brief', {

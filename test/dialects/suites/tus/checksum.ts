@@ -116,15 +116,15 @@ export function checksumSuite({ main, verdicts }: Bench): void {
     })
 
     it('is right for a body of several parts, and after a wrong one', async () => {
-      const bytes = randomBytes(19 * mib)
+      const bytes = randomBytes(14 * mib)
       const id = await tus.made(bytes.length)
       const first = bytes.subarray(0, 9 * mib)
       const rest = bytes.subarray(9 * mib)
-      expect((await tus.patch(id, 0, randomBytes(18 * mib), checksum('hello'))).status).toBe(460)
+      expect((await tus.patch(id, 0, randomBytes(13 * mib), checksum('hello'))).status).toBe(460)
       expect(await tus.sent(id, 0, first, checksum(first, 'sha256'))).toBe(9 * mib)
-      expect((await tus.patch(id, 9 * mib, randomBytes(6 * mib), checksum(rest))).status).toBe(460)
+      expect((await tus.patch(id, 9 * mib, randomBytes(3 * mib), checksum(rest))).status).toBe(460)
       expect(await tus.sent(id, 9 * mib, rest.subarray(0, 100))).toBe(9 * mib + 100)
-      expect(await tus.sent(id, 9 * mib + 100, rest.subarray(100), checksum(rest.subarray(100), 'md5'))).toBe(19 * mib)
+      expect(await tus.sent(id, 9 * mib + 100, rest.subarray(100), checksum(rest.subarray(100), 'md5'))).toBe(14 * mib)
       expect(sha256(await tus.download(id))).toBe(sha256(bytes))
     })
 

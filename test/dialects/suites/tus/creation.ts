@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { addKeys, chunked, command, eventually, sha256 } from '../../../support/client.ts'
+import { addKeys, chunked, eventually, sha256, withRecords } from '../../../support/client.ts'
 import { bytesType, chunksOf, idOf, refusal, type Tus, uuidPattern } from '../../../support/tus.ts'
 import { type Bench, largest, tightest } from './bench.ts'
 
@@ -96,7 +96,7 @@ export function creationSuite({ main, tight, verdicts }: Bench): void {
 
     it('holds the length against the quota, and gives it back', async () => {
       const { key } = await addKeys(gateway(), { key: { workspaceId: 'tus-quota' } })
-      await command(gateway(), 'workspaces', 'set-quota', 'tus-quota', '100')
+      await withRecords(gateway(), (records) => records.setQuota('tus-quota', 100))
       const own = tus.as(key)
       const id = await own.made(80)
       expect((await own.usage()).storage).toMatchObject({ used_bytes: 0, reserved_bytes: 80 })
@@ -263,7 +263,9 @@ export function creationSuite({ main, tight, verdicts }: Bench): void {
       expect(await tus.view(behind)).toMatchObject({ status: 'pending' })
       const answer = await tus.patch(behind, 5, '', { 'Upload-Length': '5' })
       expect([answer.status, answer.headers.get('upload-offset')]).toEqual([204, '5'])
-      for (const id of [first, last, behind]) {
+      const unannounced = await tus.made(null, {}, 'hello')
+      expect(await tus.sent(unannounced, 5, chunked([]), { 'Upload-Length': '5' })).toBe(5)
+      for (const id of [first, last, behind, unannounced]) {
         expect(await tus.view(id)).toMatchObject({ status: 'confirmed', size_bytes: 5 })
         expect((await tus.download(id)).toString()).toBe('hello')
       }
@@ -273,6 +275,9 @@ export function creationSuite({ main, tight, verdicts }: Bench): void {
       const id = await tus.made(null)
       expect(await tus.sent(id, 0, '', { 'Upload-Length': '0' })).toBe(0)
       expect(await tus.view(id)).toMatchObject({ status: 'confirmed', size_bytes: 0 })
+      const unannounced = idOf(await tus.post({ 'Upload-Defer-Length': '1', ...typed }, chunked([])))
+      expect(await tus.sent(unannounced, 0, chunked([]), { 'Upload-Length': '0' })).toBe(0)
+      expect(await tus.download(unannounced)).toHaveLength(0)
     })
 
     it('never changes a length that is known', async () => {

@@ -6,6 +6,7 @@ import { checksumSuite } from './checksum.ts'
 import { concatenationSuite } from './concatenation.ts'
 import { crashSuite } from './crash.ts'
 import { creationSuite } from './creation.ts'
+import { edgesSuite } from './edges.ts'
 import { expirationSuite } from './expiration.ts'
 import { locksSuite } from './locks.ts'
 import { mannersSuite } from './manners.ts'
@@ -27,6 +28,7 @@ export function tusSuite(place: Place): void {
   terminationSuite(bench)
   verdictSuite(bench)
   locksSuite(bench)
+  edgesSuite(bench)
   expirationSuite(bench)
   tenancySuite(bench)
   mannersSuite(bench)

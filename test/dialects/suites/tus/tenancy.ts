@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { z } from 'zod'
-import { addKeys, type Answer, type Ask, command } from '../../../support/client.ts'
+import { keyDigest } from '../../../../src/http/authenticate.ts'
+import { addKeys, type Answer, type Ask, withRecords } from '../../../support/client.ts'
 import { bytesType, idOf, metadataOf, pathOf, refusal, type Tus } from '../../../support/tus.ts'
 import type { Bench } from './bench.ts'
 
@@ -73,11 +73,13 @@ export function tenancySuite({ main }: Bench): void {
     })
 
     it('are looked at each time', async () => {
-      const { json } = await gateway().run('keys', 'create', '--workspace', 'default', '--user', 'u', '--name', 'n')
-      const made = z.object({ id: z.string(), key: z.string() }).parse(json)
-      const by = tus.as(made.key)
+      const { brief } = await addKeys(gateway(), { brief: {} })
+      const by = tus.as(brief)
       const id = await by.made(10, {}, 'hello')
-      await command(gateway(), 'keys', 'revoke', made.id)
+      await withRecords(gateway(), async (records) => {
+        const key = await records.keyByDigest(keyDigest(brief))
+        await records.revokeKey(key?.id ?? '')
+      })
       expect(statuses(await calls(id, by))).toEqual([401, 401, 401, 401])
       await untouched(id)
       expect(await tus.sent(id, 5, 'world')).toBe(10)

@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto'
+import { Rejection, UploadError } from '../errors.ts'
+import { newRecord } from './new-record.ts'
+import { objectKey } from './object-key.ts'
+import { isUuid, owned, type Principal } from './principal.ts'
+import type { Claim } from './records.ts'
+import type { ResumableDependencies } from './resumable.ts'
+import type { NewUpload, Resumable, Upload } from './upload.ts'
+
+/** Uploads whose bytes are those of partial uploads, one after another. The row with its parts is the job: a crash starts it again. */
+export function finalUploads(given: Omit<ResumableDependencies, 'locker' | 'stoppable' | 'discard'>) {
+  const { records, store, verdicts, expiryMs } = given
+
+  /** Makes the record of an upload of others, or finds it. @param ids in the order of their bytes */
+  async function create(
+    principal: Principal,
+    draft: NewUpload,
+    resumable: Pick<Resumable, 'metadata' | 'concat'>,
+    ids: readonly string[],
+    claim: Claim | null,
+  ): Promise<Upload> {
+    const parts = new Map<string, Upload>()
+    for (const id of new Set(ids)) parts.set(id, await part(principal, id))
+    const joined = createHash('sha256')
+      .update(JSON.stringify([principal.workspaceId, ids, resumable.metadata]))
+      .digest()
+    const declaredSize = ids.reduce((sum, id) => sum + (parts.get(id)?.size ?? 0), 0)
+    const made = await records.joined(joined)
+    if (made) return made
+    const record = await newRecord(given, principal, { ...draft, declaredSize }, claim)
+    return records
+      .create({
+        ...record,
+        state: 'receiving',
+        stagedKey: null,
+        put: null,
+        joined,
+        resumable: { ...resumable, partial: false, parts: ids, answered: false },
+        expiresAt: record.createdAt + expiryMs,
+        jobs: [verdicts.job(record.id)],
+      })
+      .catch(async (error: unknown) => {
+        // Another request for the same has come first.
+        const twin = await records.joined(joined)
+        if (twin) return twin
+        throw error
+      })
+  }
+
+  async function part(principal: Principal, id: string): Promise<Upload> {
+    const upload = isUuid(id) ? await owned(records, principal, id, 'uploads:write').catch(nothing) : undefined
+    if (!upload?.resumable?.partial || upload.state === 'expired' || upload.state === 'rejected')
+      throw new UploadError('validation_failed', 'A final upload is made of partial uploads, and one of these is none.')
+    if (upload.objectKey === null)
+      throw new UploadError('upload_not_received', 'One of the partial uploads has not got all its bytes yet.')
+    return upload
+  }
+
+  /** Puts its bytes together, and makes it `processing`. */
+  async function assemble({ id, resumable }: Upload, signal: AbortSignal): Promise<Upload> {
+    const key = objectKey(id)
+    await records.stage(id, key)
+    try {
+      const parts = await Promise.all((resumable?.parts ?? []).map((one) => records.get(one)))
+      const sources = parts.flatMap((one) => (one?.objectKey ? [{ key: one.objectKey, size: one.size ?? 0 }] : []))
+      if (sources.length < parts.length) throw new Rejection('validation_failed', 'One of the partial uploads is gone.')
+      await store.concat(sources, key, { signal, note: (text) => records.note(key, text) })
+      const size = sources.reduce((sum, source) => sum + source.size, 0)
+      return await records.stored(id, {
+        key,
+        size,
+        sha256: null,
+        patch: {},
+        to: 'processing',
+        expiresAt: null,
+        jobs: [verdicts.job(id)],
+      })
+    } catch (error) {
+      await records.abandon(key)
+      if (error instanceof Rejection) await given.reject(id, error)
+      throw error
+    }
+  }
+
+  return { create, assemble }
+}
+
+function nothing(error: unknown): undefined {
+  if (!(error instanceof UploadError)) throw error
+}
