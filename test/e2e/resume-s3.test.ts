@@ -88,7 +88,7 @@ describe.skipIf(place.missing)('a gateway that is killed while it brings a resum
   async function goOn(bytes: Buffer, { id, concat }: Begun): Promise<string> {
     if (id === '') return idOf(await tus.post(concat))
     const offset = await tus.offset(id)
-    if (offset < bytes.length) expect(await tus.sent(id, offset, bytes.subarray(offset))).toBe(bytes.length)
+    if (offset < bytes.length) await tus.sent(id, offset, bytes.subarray(offset))
     return id
   }
 
