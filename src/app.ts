@@ -5,8 +5,7 @@ import { ConfigError } from '../config/error.ts'
 import type { Config } from '../config/load.ts'
 import { loadSecret } from '../config/secret.ts'
 import { parseCidr } from '../config/values.ts'
-import { openRecords, openStore } from './drivers.ts'
-import { memoryLocker } from './lockers/memory.ts'
+import { openLocker, openRecords, openStore } from './drivers.ts'
 import { dialects } from './dialects/all.ts'
 import type { DialectDependencies } from './dialects/dialect.ts'
 import { authenticator } from './http/authenticate.ts'
@@ -93,7 +92,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     presignTtlMs: config.presign.ttl * secondMs,
     confirmWithinMs: config.presign.confirmWithin * secondMs,
     resumeWithinMs: config.tus.expiry * secondMs,
-    locker: memoryLocker(),
+    locker: openLocker(),
     syncBudgetMs: config.pipeline.syncBudget * secondMs,
     wakeJobs,
     onError: (err, uploadId) => log.error({ err, uploadId }, 'a verdict could not be reached'),

@@ -1,11 +1,13 @@
 import { mkdir } from 'node:fs/promises'
 import { ConfigError } from '../config/error.ts'
 import type { Config } from '../config/load.ts'
+import { memoryLocker } from './lockers/memory.ts'
 import type { Migrated } from './records/migrate.ts'
 import { migrateFile, sqliteRecords } from './records/sqlite.ts'
 import { diskStore } from './stores/disk.ts'
 import { largestPartSize } from './stores/s3/part-sizes.ts'
 import { profileOf, profiles, regionOf } from './stores/s3/profiles.ts'
+import type { Locker } from './uploads/locker.ts'
 import type { ObjectStore } from './uploads/object-store.ts'
 import type { Records } from './uploads/records.ts'
 
@@ -21,6 +23,9 @@ export async function migrateRecords(config: Config): Promise<Migrated> {
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
   return migrateFile(config.database.path)
 }
+
+/** One process has the data folder for itself, so that its memory is enough. */
+export const openLocker = (): Locker => memoryLocker()
 
 export async function openStore(config: Config, records: Records): Promise<ObjectStore> {
   if (config.storage.driver === 'disk') return diskStore({ directory: config.storage.directory })

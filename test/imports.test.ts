@@ -30,7 +30,7 @@ const under = (folder: string) => (path: string) => path.startsWith(folder)
 /** `plugins/media-info.ts` and everything below `plugins/media-info/` are one: `plugins/media-info`. */
 const unit = (path: string): string => path.split('/').slice(0, 2).join('/').replace(/\.ts$/, '')
 const isDriver = (path: string): boolean =>
-  path.startsWith('src/stores/') || /^src\/records\/(sqlite|postgres)/.test(path)
+  path.startsWith('src/stores/') || path.startsWith('src/lockers/') || /^src\/records\/(sqlite|postgres)/.test(path)
 
 interface Rule {
   readonly what: string

@@ -1,0 +1,4 @@
+import { memoryLocker } from '../../src/lockers/memory.ts'
+import { lockerContract } from '../contracts/locker.ts'
+
+lockerContract('memory', memoryLocker)
