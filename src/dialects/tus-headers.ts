@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { Metadata, TUS_RESUMABLE } from '@tus/server'
 import { z } from 'zod'
 import { UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
@@ -9,7 +8,7 @@ import type { NewUpload } from '../uploads/upload.ts'
 import { idPattern } from './form-api.ts'
 import { contentType, filename, maxMetadataBytes } from './presigned-schemas.ts'
 
-export const tusVersion = TUS_RESUMABLE
+export const tusVersion = '1.0.0'
 export const chunkType = 'application/offset+octet-stream'
 /** Algorithms of `Upload-Checksum`, with the bytes of their digests. */
 export const checksumBytes: Readonly<Record<string, number>> = { sha1: 20, sha256: 32, md5: 16 }
@@ -26,6 +25,11 @@ export const extensions = [
 const maxParts = 1_000
 /** What a file is called whose client does not say. */
 const nameless = 'upload'
+
+/** Printable ASCII without spaces and commas. */
+export const isMetadataKey = (text: string): boolean => /^[!-+\--~]+$/.test(text)
+export const isBase64 = (text: string): boolean =>
+  /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text)
 
 const bad = (message: string): UploadError => new UploadError('validation_failed', message)
 
@@ -57,7 +61,7 @@ export function checksumHeader(ctx: Ctx): ChunkSum | null {
   if (bytes === undefined)
     throw bad(`Upload-Checksum must be one of ${Object.keys(checksumBytes).join(', ')}, a space and the base64 digest.`)
   const wanted = Buffer.from(digest, 'base64')
-  if (!Metadata.validateValue(digest) || wanted.length !== bytes)
+  if (!isBase64(digest) || wanted.length !== bytes)
     throw bad(`The digest in Upload-Checksum is no base64 of ${bytes} bytes.`)
   const hash = createHash(algorithm)
   return { update: (chunk) => void hash.update(chunk), isRight: () => hash.digest().equals(wanted) }
@@ -134,7 +138,7 @@ function pairsOf(header: string): ReadonlyMap<string, Buffer> {
   if (header.trim() === '') return pairs
   for (const pair of header.split(',')) {
     const [key = '', value = '', ...more] = pair.trim().split(' ')
-    if (!Metadata.validateKey(key) || more.length > 0 || (value !== '' && !Metadata.validateValue(value)))
+    if (!isMetadataKey(key) || more.length > 0 || !isBase64(value))
       throw bad('Upload-Metadata must be pairs of a key and a base64 value, joined by commas.')
     if (pairs.has(key)) throw bad('Upload-Metadata has the same key twice.')
     pairs.set(key, Buffer.from(value, 'base64'))

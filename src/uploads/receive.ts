@@ -38,6 +38,8 @@ export interface Intake {
   drain(sink: Sink): Promise<Received>
   /** Bytes that have come. */
   readonly received: number
+  /** Nothing more is taken from the client until the sink has taken some. */
+  readonly isFull: boolean
   /** Hands over what has come though no gather is full; the sink is called also when that is nothing. */
   flush(): void
   /** Stops reading for good. The rest of the body stays where it is: the connection cannot be used again without reading it. */
@@ -229,6 +231,9 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
     },
     get received() {
       return received
+    },
+    get isFull() {
+      return paused
     },
     flush() {
       flushing = true

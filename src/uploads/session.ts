@@ -9,7 +9,7 @@ const patienceMs = 1_000
 const keepMs = 5_000
 const lookMs = 20
 /** Milliseconds after which what has come is kept though nobody asks: a slow body would otherwise lose much with the process. */
-const keepEveryMs = 3_000
+const keepEveryMs = 10_000
 
 /** A request that writes to an upload, seen from beside: somebody may ask how far it has come. */
 export interface Session {
@@ -35,12 +35,12 @@ export function newSession(): Session {
     return asked.promise
   }
 
-  /** Has kept what came since the last round, unless something else has kept some of it. */
+  /** Has kept what came since the last round, unless something else has kept some of it, or it is not the client that we wait for. */
   function keepNowAndThen(from: Intake, kept: () => number): void {
     let before = { received: 0, kept: kept() }
     const look = async (): Promise<void> => {
       const { received } = from
-      if (received > before.received && kept() === before.kept) await ask(from)
+      if (received > before.received && kept() === before.kept && !from.isFull) await ask(from)
       before = { received, kept: kept() }
     }
     timer = setInterval(() => void look(), keepEveryMs)
