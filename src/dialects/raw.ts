@@ -54,7 +54,7 @@ export const raw: Dialect = (routes, { service, catalog, authenticate, once }) =
       },
       answer: (upload) => ({
         status: 201,
-        headers: { Location: `/v1/assets/${upload.id}` },
+        headers: { Location: `${ctx.state.origin.path}/v1/assets/${upload.id}` },
         body: { data: view(ctx, upload), meta: {} },
       }),
     })

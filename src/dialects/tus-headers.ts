@@ -21,8 +21,6 @@ export const extensions = [
   'termination',
   'concatenation',
 ] as const
-/** Partial uploads of one final upload at most. */
-const maxParts = 1_000
 /** What a file is called whose client does not say. */
 const nameless = 'upload'
 
@@ -76,9 +74,8 @@ export function concatHeader(ctx: Ctx): Concat | null {
   if (text === 'partial') return { kind: 'partial' }
   const [, list] = /^final;\s*(\S.*)$/.exec(String(text)) ?? []
   if (list === undefined) throw bad('Upload-Concat must be "partial", or "final;" and the URLs of partial uploads.')
-  const urls = list.trim().split(/ +/)
-  if (urls.length > maxParts) throw bad(`A final upload has at most ${maxParts} parts.`)
-  return { kind: 'final', ids: urls.map(idOf) }
+  // As many as a header may hold.
+  return { kind: 'final', ids: list.trim().split(/ +/).map(idOf) }
 }
 
 function idOf(url: string): string {

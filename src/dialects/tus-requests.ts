@@ -41,7 +41,7 @@ export function tusRequests({ service, authenticate, once, relativeLocation }: D
       answer: (upload) => ({
         status: 201,
         headers: {
-          Location: `${relativeLocation ? '' : ctx.state.origin.url}${tusPath}/${upload.id}`,
+          Location: `${relativeLocation ? ctx.state.origin.path : ctx.state.origin.url}${tusPath}/${upload.id}`,
           'Upload-Record': recordUrl(ctx, upload),
           ...expires(upload),
           ...(isChunk(ctx) ? { 'Upload-Offset': String(upload.received) } : {}),

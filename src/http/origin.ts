@@ -16,12 +16,15 @@ export interface Origin {
   readonly ip: string
   /** Scheme and host as the client asked for them, such as `https://files.example.org`. */
   readonly url: string
+  /** What paths begin with, where the public address has a path of its own; else empty. */
+  readonly path: string
 }
 
 const hostPattern = /^(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i
 
 /** Where a request came from and which address it asked for. Forwarded headers count only when a trusted proxy sent them. */
 export function originReader(publicUrl: string | null, trust: TrustProxy): (req: IncomingMessage) => Origin {
+  const publicPath = publicUrl === null ? '' : new URL(publicUrl).pathname.replace(/\/$/, '')
   const proxies = new BlockList()
   if (typeof trust === 'object')
     for (const { address, prefix, family } of trust) proxies.addSubnet(address, prefix, family)
@@ -44,11 +47,11 @@ export function originReader(publicUrl: string | null, trust: TrustProxy): (req:
         if (!trusted(address, index + 1)) break
       }
     }
-    if (publicUrl !== null) return { ip, url: publicUrl }
+    if (publicUrl !== null) return { ip, url: publicUrl, path: publicPath }
     const header = (name: string): string | undefined => (forwarded ? list(req.headers[name])[0] : undefined)
     const scheme = header('x-forwarded-proto') === 'https' ? 'https' : 'http'
     const host = header('x-forwarded-host') ?? req.headers.host ?? ''
-    return { ip, url: `${scheme}://${hostPattern.test(host) ? host : 'localhost'}` }
+    return { ip, url: `${scheme}://${hostPattern.test(host) ? host : 'localhost'}`, path: '' }
   }
 }
 
