@@ -35,7 +35,7 @@ export function finalUploads(given: Omit<ResumableDependencies, 'locker' | 'stop
         stagedKey: null,
         put: null,
         joined,
-        resumable: { ...resumable, partial: false, parts: ids, answered: false },
+        resumable: { ...resumable, partial: false, parts: ids, answered: false, counted: false },
         expiresAt: record.createdAt + expiryMs,
         jobs: [verdicts.job(record.id)],
       })
