@@ -66,8 +66,8 @@ const ways: readonly Way[] = [
 /** What a client's process has printed last. */
 const endOf = (lines: string): Ended => JSON.parse(lines.trim().split('\n').pop() ?? '').ended
 
-/** The public client, as it is, against the program that ships. */
-function clientSuite(place: Place): void {
+/** The public client, as it is, against the program that ships. @param more further options of it */
+function clientSuite(place: Place, more = ''): void {
   let gateway: TestGateway
   let call: Client
   let folder: string
@@ -75,6 +75,7 @@ function clientSuite(place: Place): void {
     folder = await mkdtemp(join(tmpdir(), 'fairlead-tus-'))
     gateway = await place.start({
       plugins: `sniffType({ mode: 'reject', deny: ['application/x-msdownload'] }), quota()`,
+      more,
     })
     call = (method, path, ask) => clientOf(gateway, gateway.key)(method, path, ask)
   })
@@ -256,5 +257,5 @@ describe('on disk', () => {
 const s3 = s3Place()
 afterAll(() => s3.close())
 describe.skipIf(s3.missing)('on S3', () => {
-  clientSuite(s3)
+  clientSuite(s3, 'tus: { relativeLocation: true }')
 })

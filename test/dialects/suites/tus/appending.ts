@@ -32,7 +32,7 @@ export function appendingSuite({ main, verdicts }: Bench): void {
     })
 
     it.each([
-      ['of one piece', [17 * mib]],
+      ['of one piece', [10 * mib]],
       ['around the sizes of parts', [5 * mib - 1, 1, 1, 3 * mib - 2, 1, 8 * mib + 1, mib - 1]],
       ['in parts', [5 * mib, 3 * mib, 8 * mib]],
       ['of small pieces around a large one', [100, 256 * 1024, 256 * 1024 + 1, 8 * mib, 512 * 1024 - 101]],
@@ -138,6 +138,10 @@ export function appendingSuite({ main, verdicts }: Bench): void {
       expect(await tus.view(id)).toMatchObject({ status: 'pending', received_bytes: 5 })
       expect(await tus.sent(id, 5, 'world')).toBe(10)
       expect((await tus.download(id)).toString()).toBe('helloworld')
+      // So much that some of it was stored before the last byte came.
+      const large = await tus.made(3 * mib)
+      expect((await tus.patch(large, 0, chunked([Buffer.alloc(3 * mib), Buffer.alloc(1)]))).status).toBe(413)
+      expect(await tus.offset(large)).toBe(0)
     })
 
     it('refuses an announced flood before any byte of it', async () => {

@@ -54,18 +54,27 @@ export function edgesSuite({ place, main, tight, verdicts }: Bench): void {
 
   describe('a quota', () => {
     it('ends a stream of unknown length, which goes on when there is room', async () => {
+      const own = await within(1_000_000)
+      const first = await own.made(null, {}, randomBytes(600_000))
+      const second = await own.made(null)
+      expect(refusal(await own.patch(second, 0, Buffer.alloc(400_001)))).toBe('413 quota_exceeded')
+      expect(refusal(await own.patch(second, 0, chunked([Buffer.alloc(400_001)])))).toBe('413 quota_exceeded')
+      const offset = await own.offset(second)
+      expect(offset).toBeLessThanOrEqual(400_000)
+      expect((await own.usage()).storage.reserved_bytes).toBe(600_000 + offset)
+      expect((await own.remove(first)).status).toBe(204)
+      const rest = Buffer.alloc(1_000_000 - offset)
+      expect(await own.sent(second, offset, rest, { 'Upload-Length': '1000000' })).toBe(1_000_000)
+      expect((await own.usage()).storage).toMatchObject({ used_bytes: 1_000_000, reserved_bytes: 0 })
+    })
+
+    it('holds what has come of a stream, however little', async () => {
       const own = await within(100)
       const first = await own.made(null, {}, 'x'.repeat(60))
-      const second = await own.made(null)
-      expect(refusal(await own.patch(second, 0, 'y'.repeat(41)))).toBe('413 quota_exceeded')
-      expect(refusal(await own.patch(second, 0, chunked([Buffer.alloc(41)])))).toBe('413 quota_exceeded')
-      const offset = await own.offset(second)
-      expect(offset).toBeLessThanOrEqual(40)
-      expect((await own.usage()).storage.reserved_bytes).toBeLessThanOrEqual(100)
-      expect((await own.remove(first)).status).toBe(204)
-      const rest = 'y'.repeat(100 - offset)
-      expect(await own.sent(second, offset, rest, { 'Upload-Length': '100' })).toBe(100)
-      expect((await own.usage()).storage).toMatchObject({ used_bytes: 100, reserved_bytes: 0 })
+      expect((await own.usage()).storage.reserved_bytes).toBe(60)
+      expect(refusal(await own.post({ 'Upload-Defer-Length': '1' }, 'y'.repeat(41)))).toBe('413 quota_exceeded')
+      expect(await own.sent(first, 60, 'x'.repeat(40))).toBe(100)
+      expect((await own.usage()).storage.reserved_bytes).toBe(100)
     })
 
     it('is asked when a length is told late', async () => {

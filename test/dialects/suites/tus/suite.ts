@@ -9,6 +9,7 @@ import { creationSuite } from './creation.ts'
 import { edgesSuite } from './edges.ts'
 import { expirationSuite } from './expiration.ts'
 import { locksSuite } from './locks.ts'
+import { modelSuite } from './model.ts'
 import { mannersSuite } from './manners.ts'
 import { metadataSuite } from './metadata.ts'
 import { protocolSuite } from './protocol.ts'
@@ -28,6 +29,7 @@ export function tusSuite(place: Place): void {
   terminationSuite(bench)
   verdictSuite(bench)
   locksSuite(bench)
+  modelSuite(bench)
   edgesSuite(bench)
   expirationSuite(bench)
   tenancySuite(bench)
