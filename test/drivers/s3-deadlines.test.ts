@@ -25,6 +25,16 @@ describe('a request to a store that is silent', () => {
     expect(tries()).toBe(3)
   })
 
+  it('is sent again also when what it waited for ends with the reason', async () => {
+    let tries = 0
+    const inner = (signal: AbortSignal): Promise<never> => {
+      tries++
+      return request('No.', silent().send, { signal })
+    }
+    await expect(request('No.', inner, { deadlineMs: 20 })).rejects.toMatchObject(away)
+    expect(tries).toBe(3)
+  })
+
   it('is not sent again when it has waited for long', async () => {
     const { send, tries } = silent()
     await expect(request('No.', send, { deadlineMs: 40, patienceMs: 20 })).rejects.toMatchObject(away)

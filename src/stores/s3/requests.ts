@@ -80,7 +80,8 @@ export async function request<T>(
     signal?.throwIfAborted()
     // Not AbortSignal.timeout: the body of an answer may come for longer.
     const deadline = new AbortController()
-    const timer = setTimeout(() => deadline.abort(new Error('The store took too long.')), deadlineMs)
+    const late = new DOMException('The store took too long.', 'TimeoutError')
+    const timer = setTimeout(() => deadline.abort(late), deadlineMs)
     try {
       return await send(signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal, () => timer.refresh())
     } catch (cause) {
