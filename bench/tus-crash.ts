@@ -3,6 +3,7 @@
  * must arrive byte for byte, no offset may go back behind what was acknowledged, and nothing may be left over.
  *
  *     node bench/tus-crash.ts [--uploads 200] [--seconds-between-kills 2..5] [--store disk|s3] [--seed N] [--largest 64MiB] [--clients 8]
+ *         [--gentle 0] share of the kills that are a SIGTERM
  *
  * On S3: [--memory 64MiB] for parts, [--latency 0] milliseconds by which the store answers later, [--settle 2] in seconds,
  * [--objects memory|disk] where the store has them.
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Math.floor(Math.random() * 1e9)) },
     largest: { type: 'string', default: '64MiB' },
     clients: { type: 'string', default: '8' },
+    gentle: { type: 'string', default: '0' },
     memory: { type: 'string' },
     latency: { type: 'string', default: '0' },
     settle: { type: 'string', default: '2' },
@@ -40,6 +42,7 @@ try {
     clients: Number(values.clients),
     seed: values.seed,
     kills: null,
+    gentle: Number(values.gentle),
     secondsBetween: [least, most],
     largestBytes: Number.parseInt(values.largest) * 1024 * 1024,
     ...(store && { store }),

@@ -29,7 +29,7 @@ export function growingOperations(
       if ((yield* first(texts.growing, { id: row.id }))?.key !== key) throw givenUp()
       if (bytes < row.received) throw wrongState(row.state)
       // What was declared is held already; of the rest at least what counts is, where the quota is asked at all.
-      const held = row.reserved === 0 ? 0 : Math.max(row.reserved, bytes)
+      const held = row.reserved > 0 || isCounted(row.resumable) ? Math.max(row.reserved, bytes) : 0
       yield* count(row, 'reservation', 0, held - row.reserved, true)
       const [newest] = pieces
       if (newest) yield* rows(texts.replacePieces, { key, start: newest.start })
@@ -80,6 +80,11 @@ export function growingOperations(
       return row && toUpload(row)
     },
   }
+}
+
+const isCounted = (resumable: string | null): boolean => {
+  const found: Resumable | null = resumable === null ? null : JSON.parse(resumable)
+  return found?.counted ?? false
 }
 
 function growingQueries(db: Kysely<Schema>) {

@@ -35,7 +35,7 @@ export function finalUploads(given: Omit<ResumableDependencies, 'locker' | 'stop
         stagedKey: null,
         put: null,
         joined,
-        resumable: { ...resumable, partial: false, parts: ids, answered: false },
+        resumable: { ...resumable, partial: false, parts: ids, answered: false, counted: false },
         expiresAt: record.createdAt + expiryMs,
         jobs: [verdicts.job(record.id)],
       })
@@ -60,11 +60,16 @@ export function finalUploads(given: Omit<ResumableDependencies, 'locker' | 'stop
   async function assemble({ id, resumable }: Upload, signal: AbortSignal): Promise<Upload> {
     const key = objectKey(id)
     await records.stage(id, key)
+    const ids = resumable?.parts ?? []
     try {
-      const parts = await Promise.all((resumable?.parts ?? []).map((one) => records.get(one)))
-      const sources = parts.flatMap((one) => (one?.objectKey ? [{ key: one.objectKey, size: one.size ?? 0 }] : []))
-      if (sources.length < parts.length) throw new Rejection('validation_failed', 'One of the partial uploads is gone.')
-      await store.concat(sources, key, { signal, note: (text) => records.note(key, text) })
+      const sources = await sourcesOf(ids)
+      await store
+        .concat(sources, key, { signal, note: (text) => records.note(key, text) })
+        .catch(async (error: unknown) => {
+          // A source that was deleted meanwhile is no failure of the store.
+          await sourcesOf(ids)
+          throw error
+        })
       const size = sources.reduce((sum, source) => sum + source.size, 0)
       return await records.stored(id, {
         key,
@@ -80,6 +85,17 @@ export function finalUploads(given: Omit<ResumableDependencies, 'locker' | 'stop
       if (error instanceof Rejection) await given.reject(id, error)
       throw error
     }
+  }
+
+  /** @throws {Rejection} when one of them was deleted */
+  async function sourcesOf(
+    ids: readonly string[],
+  ): Promise<readonly { readonly key: string; readonly size: number }[]> {
+    const parts = await Promise.all(ids.map((id) => records.get(id)))
+    return parts.map((one) => {
+      if (!one?.objectKey) throw new Rejection('validation_failed', 'One of the partial uploads is gone.')
+      return { key: one.objectKey, size: one.size ?? 0 }
+    })
   }
 
   return { create, assemble }

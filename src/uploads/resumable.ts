@@ -71,7 +71,7 @@ export function resumables(given: ResumableDependencies) {
       state: 'pending',
       stagedKey: key,
       put: null,
-      resumable: { ...resumable, parts: null, answered: false },
+      resumable: { ...resumable, parts: null, answered: false, counted: await isCounted(principal, draft) },
       expiresAt: record.createdAt + expiryMs,
     })
     const { declaredSize: length } = draft
@@ -92,6 +92,13 @@ export function resumables(given: ResumableDependencies) {
       else if (!isInterruption(error)) await given.discard(id)
       throw error
     }
+  }
+
+  /** Whether somebody would hold quota for the bytes, of whose number nothing is known. */
+  async function isCounted(principal: Principal, draft: NewUpload): Promise<boolean> {
+    if (draft.declaredSize !== null) return false
+    const { reserve } = await given.pipeline.beforeCreate({ ...draft, declaredSize: 1 }, principal.workspaceId)
+    return reserve > 0
   }
 
   /** Goes on with an upload. @throws {UploadError} `upload_state_conflict` when its offset is another */

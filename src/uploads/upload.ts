@@ -51,6 +51,8 @@ export interface Resumable {
   readonly partial: boolean
   /** Ids of the uploads whose bytes follow one another in it; `null`: it is no final upload. */
   readonly parts: readonly string[] | null
+  /** Its length was not known, and what comes counts against the quota. */
+  readonly counted: boolean
   /** Its client was told that all bytes are there, before there was a verdict on them. */
   readonly answered: boolean
 }

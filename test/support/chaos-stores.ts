@@ -28,6 +28,7 @@ import { sniffType } from '${projectRoot}/plugins/sniff-type.ts'
 export default {
   plugins: [sniffType(), quota()],
   sweep: { interval: 1, orphanGrace: 1 },
+  server: { shutdownGrace: 1 },
   ${rest}
 }
 `

@@ -1,13 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Crew } from './chaos-clients.ts'
+import { asker, Broken } from './chaos-tus-ask.ts'
 import { promised, type Promised } from './chaos-promises.ts'
 import { chunkSize, type Plan } from './chaos-tus-plans.ts'
 import { sha256 } from './client.ts'
-import type { Answer, Sending } from './wire.ts'
+import type { Answer } from './wire.ts'
 
-/** Milliseconds in which every request must be answered; machines are busy. */
-const answerMs = 180_000
 /** Milliseconds in which every upload must be done. */
 const doneMs = 600_000
 /** Milliseconds before what was refused for now is asked again. */
@@ -19,53 +18,13 @@ const mostTries = 3
 const fewBytes = 1024 * 1024
 /** "Ask again": somebody else is writing, or the store is away. */
 const later = [423, 503]
-export const tus = { 'Tus-Resumable': '1.0.0' }
 const chunkType = 'application/offset+octet-stream'
-
-/** The server did what it may not. */
-export class Broken extends Error {}
 
 export interface TusCrew extends Crew {
   /** An offset went back behind what was acknowledged, by so many bytes. */
   readonly lost: (bytes: number) => void
   /** A creation without an `Idempotency-Key` had no answer: nobody knows what it has made. */
   readonly unknown: (name: string) => void
-}
-
-interface Expected {
-  readonly statuses: readonly number[]
-  /** `X-HTTP-Method-Override` takes the place of the method. */
-  readonly override?: boolean
-  /** Somebody deletes it meanwhile: then it may be answered by 404. */
-  readonly gone?: () => boolean
-}
-
-/** Asks in the name of one upload. Unanswered: `undefined`. @throws {Broken} another status, or none in time */
-export function asker(crew: Crew, history: string[]) {
-  return async (
-    what: string,
-    { headers, ...sending }: Sending,
-    { statuses, override = false, gone = () => false }: Expected,
-  ): Promise<Answer | undefined> => {
-    const began = performance.now()
-    const asked = new Date().toISOString().slice(11)
-    const signals = [AbortSignal.timeout(answerMs), ...(sending.signal ? [sending.signal] : [])]
-    const answer = await crew.connection.send({
-      ...sending,
-      method: override ? 'POST' : sending.method,
-      headers: { ...tus, ...headers, ...(override && { 'X-HTTP-Method-Override': sending.method }) },
-      signal: AbortSignal.any(signals),
-    })
-    const ms = performance.now() - began
-    crew.note(what, answer, ms)
-    const offset = answer?.headers['upload-offset']
-    const told = answer ? `${answer.status}${offset === undefined ? '' : ` at ${String(offset)}`}` : 'no answer'
-    history.push(`${asked} ${what}: ${told} after ${ms.toFixed(0)} ms`)
-    if (!answer && ms >= answerMs && !sending.signal) throw new Broken(`${what} was not answered in ${answerMs} ms.`)
-    if (answer && !statuses.includes(answer.status) && !(answer.status === 404 && gone()))
-      throw new Broken(`${what} was answered by ${answer.status}: ${answer.bytes.subarray(0, 300).toString()}`)
-    return answer
-  }
 }
 
 /** Brings one upload to its end, whatever happens. Returns its entry in the book. @throws {Broken} */

@@ -42,6 +42,8 @@ export interface Kills {
   readonly kills: number | null
   /** Seconds between a start and the next kill: at least, at most. */
   readonly secondsBetween: readonly [number, number]
+  /** Share of the kills that are a SIGTERM, which lets requests end for a moment. @default 0 */
+  readonly gentle?: number
 }
 
 export interface KillOptions extends ChaosOptions, Kills {}
@@ -114,7 +116,9 @@ export async function killing(options: StormOptions & Kills, company: (crew: Cre
       if (options.kills === null) await sleep(pause, undefined, { signal: idle }).catch(() => {})
       else await sleep(pause)
       kill++
-      await gateway.stop('SIGKILL')
+      const signal = Math.random() < (options.gentle ?? 0) ? 'SIGTERM' : 'SIGKILL'
+      const ended = await gateway.stop(signal)
+      if (signal === 'SIGTERM' && ended !== 0) breach(`SIGTERM ended the server with ${ended}.`)
       if (kill % killsWhileStarting === 0) {
         const starting = gateway.start(port).catch(() => count('killed while starting'))
         await sleep(100 + Math.random() * 400)

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { connect as connectByTls, TLSSocket } from 'node:tls'
 import { newKey, keyDigest } from '../../src/http/authenticate.ts'
 import { sqliteRecords } from '../../src/records/sqlite.ts'
 import type { ApiKey, Records } from '../../src/uploads/records.ts'
@@ -167,15 +168,18 @@ export interface Wire {
 }
 
 export async function wireTo(url: string): Promise<Wire> {
-  const { hostname, port } = new URL(url)
-  const socket = connect(Number(port), hostname)
+  const { protocol, hostname, port } = new URL(url)
+  const secure = protocol === 'https:'
+  const socket = secure
+    ? connectByTls({ host: hostname, port: Number(port), servername: hostname })
+    : connect(Number(port), hostname)
   let received = Buffer.alloc(0)
   let ended = false
   socket.on('data', (chunk) => (received = Buffer.concat([received, chunk])))
   socket.on('error', () => {}) // a reset is an end as well
   socket.once('close', () => (ended = true))
   socket.once('end', () => (ended = true))
-  await once(socket, 'connect')
+  await once(socket, secure ? 'secureConnect' : 'connect')
 
   const until = async (there: () => boolean, what: string): Promise<void> => {
     const end = Date.now() + patienceMs
@@ -231,7 +235,8 @@ export async function wireTo(url: string): Promise<Wire> {
       await eventually(() => assert(ended), ms).catch(() => {})
       return ended
     },
-    cut: () => socket.resetAndDestroy(),
+    // Node resets plain connections only.
+    cut: () => void (socket instanceof TLSSocket ? socket.destroy() : socket.resetAndDestroy()),
   }
 }
 

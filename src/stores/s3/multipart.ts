@@ -55,7 +55,7 @@ export async function beginMultipart(
   await note(UploadId)
   // The answer to an earlier try was lost, and nobody else will ever know that there is one. What this leaves holds no bytes, and goes
   // with the sweep.
-  if (tries > 1) await abortAll(client, target, UploadId).catch(() => {})
+  if (tries > 1) await abortAll(client, target, { but: UploadId, signal }).catch(() => {})
   return UploadId
 }
 
@@ -129,20 +129,30 @@ async function emptyStrays(
   return emptied
 }
 
-export async function abortUpload(client: S3Client, target: Target, UploadId: string): Promise<void> {
-  await request('The object could not be removed.', (abortSignal) =>
-    client.send(new AbortMultipartUploadCommand({ ...target, UploadId }), { abortSignal }).catch((error: unknown) => {
+export async function abortUpload(
+  client: S3Client,
+  target: Target,
+  UploadId: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const command = new AbortMultipartUploadCommand({ ...target, UploadId })
+  const send = (abortSignal: AbortSignal) =>
+    client.send(command, { abortSignal }).catch((error: unknown) => {
       if (!answered(error, 'NoSuchUpload', 404)) throw error
-    }),
-  )
+    })
+  await request('The object could not be removed.', send, { signal })
 }
 
-/** Ends every multipart upload of the object that is open. @param but one that is not touched */
-export async function abortAll(client: S3Client, target: Target, but?: string): Promise<void> {
+/** Ends every multipart upload of the object that is open. @param options `but`: one that is not touched */
+export async function abortAll(
+  client: S3Client,
+  target: Target,
+  { but, signal }: { readonly but?: string; readonly signal?: AbortSignal | undefined } = {},
+): Promise<void> {
   const ids: string[] = []
-  for await (const { Key, UploadId } of openUploads(client, target.Bucket, target.Key))
+  for await (const { Key, UploadId } of openUploads(client, target.Bucket, target.Key, signal))
     if (Key === target.Key && UploadId !== but) ids.push(UploadId)
-  for (const id of ids) await abortUpload(client, target, id)
+  for (const id of ids) await abortUpload(client, target, id, signal)
 }
 
 /** The multipart uploads that are open, of keys that begin so. */

@@ -5,7 +5,14 @@ import type { Grown, NewRecord } from '../../../src/uploads/records.ts'
 import { dueWork, newKey, newRecord, storedBytes } from '../../support/records.ts'
 import { fresh, noon, type Open } from './fresh.ts'
 
-const resumable = { metadata: 'filename YQ==', concat: null, partial: false, parts: null, answered: false }
+const resumable = {
+  metadata: 'filename YQ==',
+  concat: null,
+  partial: false,
+  parts: null,
+  answered: false,
+  counted: false,
+}
 const hourMs = 3_600_000
 
 const bytesAt = (start: number, bytes: Uint8Array): NewPiece => ({ start, size: bytes.length, ref: null, bytes })
@@ -159,6 +166,15 @@ export function growingContract(open: Open): void {
       expect(await at.records.setLength(id, 90, 90)).toMatchObject({ declaredSize: 90, reserved: 90 })
       await expect(at.records.setLength(id, 91, 91)).rejects.toMatchObject({ code: 'upload_state_conflict' })
       expect(await at.records.audit()).toEqual([])
+    })
+
+    it('holds from the first byte what counts, where that is asked for', async () => {
+      await at.records.setQuota('w', 10)
+      await create({ reserve: 0, declaredSize: null, resumable: { ...resumable, counted: true } })
+      expect(await grow(4)).toMatchObject({ reserved: 4 })
+      await at.records.unreserve(id)
+      expect(await grow(10)).toMatchObject({ reserved: 10 })
+      await expect(grow(11)).rejects.toMatchObject({ code: 'quota_exceeded' })
     })
 
     it('remembers that its client was told of all its bytes', async () => {
