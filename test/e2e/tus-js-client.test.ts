@@ -66,8 +66,8 @@ const ways: readonly Way[] = [
 /** What a client's process has printed last. */
 const endOf = (lines: string): Ended => JSON.parse(lines.trim().split('\n').pop() ?? '').ended
 
-/** The public client, as it is, against the program that ships. @param more further options of it */
-function clientSuite(place: Place, more = ''): void {
+/** The public client, as it is, against the program that ships. @param settings further options of it */
+function clientSuite(place: Place, settings = ''): void {
   let gateway: TestGateway
   let call: Client
   let folder: string
@@ -75,7 +75,7 @@ function clientSuite(place: Place, more = ''): void {
     folder = await mkdtemp(join(tmpdir(), 'fairlead-tus-'))
     gateway = await place.start({
       plugins: `sniffType({ mode: 'reject', deny: ['application/x-msdownload'] }), quota()`,
-      more,
+      more: settings,
     })
     call = (method, path, ask) => clientOf(gateway, gateway.key)(method, path, ask)
   })

@@ -8,7 +8,7 @@ import { type Verdicts, verdicts } from '../../../support/verdicts.ts'
 export const largest = 24 * 1024 * 1024
 /** … and at `tight`. */
 export const tightest = 300_000
-export const expirySeconds = 2
+export const expirySeconds = 3
 /** Where clients reach `tight`, as it believes. */
 export const publicUrl = 'https://files.example.org/gateway'
 

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Answer, eventually, pause } from '../../../support/client.ts'
 import { strays } from '../../../support/places.ts'
-import { patchHeaders, pathOf } from '../../../support/tus.ts'
+import { idOf, patchHeaders, pathOf } from '../../../support/tus.ts'
 import { type Bench, expirySeconds } from './bench.ts'
 
 const second = 1_000
@@ -58,7 +58,7 @@ export function expirationSuite({ place, main, brief }: Bench): void {
       const { tus: steady } = main
       const before = Date.now()
       const created = await steady.post({ 'Upload-Length': '10' }, 'hel')
-      const id = /[^/]+$/.exec(created.headers.get('location') ?? '')?.[0] ?? ''
+      const id = idOf(created)
       const answers = [
         created,
         await steady.post({ 'Upload-Defer-Length': '1' }),
@@ -91,16 +91,15 @@ export function expirationSuite({ place, main, brief }: Bench): void {
       beforeAll(async () => {
         const part = { 'Upload-Concat': 'partial' }
         const own = await tus.made(5, part, 'hello')
+        const joined = await tus.post({ 'Upload-Concat': `final;${pathOf(own)}` })
         left = {
           begun: await tus.made(10, {}, 'hello'),
           untouched: await tus.made(10),
           deferred: await tus.made(null, {}, 'hello'),
           part: await tus.made(5, part, 'hello'),
           finished: await tus.made(5, {}, 'hello'),
-          whole: '',
+          whole: idOf(joined),
         }
-        const joined = await tus.post({ 'Upload-Concat': `final;${pathOf(own)}` })
-        left = { ...left, whole: /[^/]+$/.exec(joined.headers.get('location') ?? '')?.[0] ?? '' }
 
         ;[trickled, moved] = await Promise.all([trickle(), touch()])
       })
