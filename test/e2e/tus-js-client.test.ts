@@ -179,8 +179,8 @@ function clientSuite(place: Place, settings = ''): void {
 
   it('is told when a file is refused', async () => {
     const bytes = await readFile(samplePath({ file: 'program.exe' }))
-    for (const more of [{}, { uploadDataDuringCreation: true }, { parallelUploads: 2 }]) {
-      const ended = await run(bytes, { ...clientOptions(gateway), ...more })
+    for (const way of [{}, { uploadDataDuringCreation: true }, { parallelUploads: 2 }]) {
+      const ended = await run(bytes, { ...clientOptions(gateway), ...way })
       expect(ended).toMatchObject({ status: 415, error: expect.stringContaining('FILE_TYPE_NOT_ALLOWED') })
     }
   })
