@@ -1,13 +1,24 @@
 import { defineConfig } from 'vitest/config'
 
+/** What needs a real S3 server, a browser or a proxy, and what takes long for other reasons. `npm test` leaves it out. */
+const services = [
+  'test/**/*s3*.test.ts',
+  'test/dialects/{downloads-redirect,tus-offer}.test.ts',
+  'test/e2e/{crash,curl,files,nginx,page,rails,store-outage,tus-crash,tus-js-client,upload-command}.test.ts',
+  'test/runtimes/**/*.test.ts',
+]
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     // Tests wait nearly as much as they compute.
     maxWorkers: 3,
     globalSetup: ['test/support/s3-global.ts', 'test/support/page-global.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     expect: { requireAssertions: true },
+    projects: [
+      { extends: true, test: { name: 'gateway', include: ['test/**/*.test.ts'], exclude: services } },
+      { extends: true, test: { name: 'services', include: services } },
+    ],
   },
 })
