@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { chown, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chown, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -209,6 +209,12 @@ async function download(from: string, key?: string): Promise<Buffer> {
   return Buffer.from(await answer.arrayBuffer())
 }
 
+/** Gives a folder and those in it to the user of the image. */
+async function chownAll(folder: string): Promise<void> {
+  for (const path of [folder, ...(await readdir(folder)).map((name) => join(folder, name))])
+    await chown(path, 1000, 1000)
+}
+
 try {
   await chown(data, 1000, 1000)
   await theImage()
@@ -224,6 +230,19 @@ try {
   assert.equal(keys.code, 0, keys.err)
   assert.match(keys.out, /"first key"/)
   say('a command works beside the server')
+
+  const names = ['garage', 's3', 'objects']
+  await mkdir(join(data, 'volumes'))
+  for (const name of names) await mkdir(join(data, 'volumes', name))
+  await chownAll(join(data, 'volumes'))
+  const made = await output([
+    '/usr/local/bin/node',
+    'deploy/make-secrets.ts',
+    ...names.map((name) => `/data/volumes/${name}`),
+  ])
+  assert.equal(made.code, 0, made.err)
+  assert.equal(made.out.match(/^made /gm)?.length, 4)
+  say('the scripts of compose.yaml are in it')
 
   assert.equal(await server.stop(), 0, server.log())
   assert.doesNotMatch(server.log(), /"level":"(warn|error|fatal)"|"level":[456]0/, server.log())
