@@ -17,11 +17,9 @@ const token = readValueFile('GARAGE_ADMIN_TOKEN_FILE', process.env['GARAGE_ADMIN
 
 class GarageError extends Error {
   readonly status: number
-  readonly code: string
   constructor(name: string, status: number, code: string, message: string) {
     super(`${name}: ${status} ${code}: ${message}`)
     this.status = status
-    this.code = code
   }
 }
 
@@ -77,7 +75,7 @@ async function bucketId(name: string): Promise<string> {
 
 async function importKey(accessKeyId: string, secretAccessKey: string): Promise<void> {
   await call('ImportKey', { accessKeyId, secretAccessKey, name: 'fairlead' }).catch((error: unknown) => {
-    if (!(error instanceof GarageError && error.code === 'KeyAlreadyExists')) throw error
+    if (!(error instanceof GarageError && error.status === 409)) throw error // it has this key
   })
 }
 

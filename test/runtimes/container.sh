@@ -33,6 +33,7 @@ for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$base/$folder"; done
 cp "$node" "$base/usr/local/bin/node"
 for program in sh env chmod find id install ln mkdir rm touch; do cp -L "$(command -v "$program")" "$base/usr/bin/$program"; done
 { ldd "$base"/usr/bin/* "$base/usr/local/bin/node" && dpkg -L libc6; } | grep -o '/[^ ]*\.so[^ ]*' | sort -u | while read -r library; do
+  [ -f "$library" ] || continue
   mkdir -p "$base$(dirname "$library")"
   cp -L "$library" "$base$library"
 done
