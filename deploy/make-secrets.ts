@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { chmod, chown, link, open, unlink } from 'node:fs/promises'
+import { chmod, chown, link, open, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 
 // Makes the secrets of the `s3` profile, once, into volumes that only their readers mount. Those that are there stay.
@@ -17,7 +17,6 @@ async function make(path: string, text: string): Promise<void> {
   try {
     await file.writeFile(`${text}\n`)
     await file.sync()
-    await file.chown(user, user)
   } finally {
     await file.close()
   }
@@ -27,6 +26,7 @@ async function make(path: string, text: string): Promise<void> {
       if (error.code !== 'EEXIST') throw error
     })
   await unlink(draft)
+  await chown(path, user, user) // last, and always: what it has given away it can neither link nor change
 }
 
 await make(join(garage, 'rpc-secret'), hex(32))
@@ -35,5 +35,7 @@ await make(join(garage, 'admin-token'), hex(32))
 await make(join(shared, 'access-key-id'), `GK${hex(12)}`)
 await make(join(shared, 'secret-access-key'), hex(32))
 
-await chmod(data, 0o700) // while it is still ours
-await chown(data, user, user)
+if ((await stat(data)).uid !== user) {
+  await chmod(data, 0o700)
+  await chown(data, user, user)
+}

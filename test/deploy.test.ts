@@ -32,10 +32,18 @@ interface Ran {
   readonly err: string
 }
 
-const script = (name: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> =>
+/** Root with one right, as in compose.yaml. */
+const onlyChown = ['setpriv', '--bounding-set=-all,+chown', '--inh-caps=-all', '--no-new-privs'] as const
+
+interface How {
+  readonly env?: Readonly<Record<string, string>>
+  readonly by?: readonly string[]
+}
+
+const script = (name: string, args: readonly string[], { env = {}, by = [] }: How = {}): Promise<Ran> =>
   new Promise((resolve) => {
-    const file = join(projectRoot, 'deploy', name)
-    execFile(process.execPath, [file, ...args], { cwd: projectRoot, env: { ...env } }, (error, out, err) =>
+    const [program = '', ...rest] = [...by, process.execPath, join(projectRoot, 'deploy', name), ...args]
+    execFile(program, rest, { cwd: projectRoot, env: { PATH: process.env['PATH'], ...env } }, (error, out, err) =>
       resolve({ code: typeof error?.code === 'number' ? error.code : error ? 1 : 0, out, err }),
     )
   })
@@ -45,7 +53,7 @@ describe.skipIf(process.getuid?.() !== 0)('the secrets of the s3 profile', () =>
     const folders = ['garage', 's3', 'data'].map((name) => join(root, name))
     for (const folder of folders) await mkdir(folder)
     // Several at once, as when somebody starts it twice.
-    const ran = await Promise.all([1, 2, 3].map(() => script('make-secrets.ts', folders)))
+    const ran = await Promise.all([1, 2, 3].map(() => script('make-secrets.ts', folders, { by: onlyChown })))
     expect(ran.map(({ code, err }) => ({ code, err }))).toEqual(ran.map(() => ({ code: 0, err: '' })))
     const shapes = {
       'garage/rpc-secret': /^[0-9a-f]{64}\n$/,
@@ -68,7 +76,7 @@ describe.skipIf(process.getuid?.() !== 0)('the secrets of the s3 profile', () =>
     const data = await stat(join(root, 'data'))
     expect({ mode: data.mode & 0o777, uid: data.uid }).toEqual({ mode: 0o700, uid: 1_000 })
 
-    expect(await script('make-secrets.ts', folders)).toEqual({ code: 0, out: '', err: '' })
+    expect(await script('make-secrets.ts', folders, { by: onlyChown })).toEqual({ code: 0, out: '', err: '' })
     for (const [path, text] of texts) expect(await readFile(path, 'utf8')).toBe(text)
   })
 })
@@ -136,7 +144,7 @@ describe.skipIf(missingS3())('setting up Garage', () => {
     }
     try {
       const done = { code: 0, out: `The bucket ${bucket.name} is ready.\n`, err: '' }
-      expect(await script('set-up-garage.ts', [], env)).toEqual(done)
+      expect(await script('set-up-garage.ts', [], { env })).toEqual(done)
       const { accessKeyId, secretAccessKey } = server
       expect(admin.key()).toEqual({ accessKeyId, secretAccessKey, name: 'fairlead' })
       const permissions = { read: true, write: true, owner: true }
@@ -149,12 +157,11 @@ describe.skipIf(missingS3())('setting up Garage', () => {
       expect(CORSRules?.[0]).toMatchObject({ AllowedOrigins: ['https://app.example.org'] })
 
       admin.calls.length = 0
-      expect(await script('set-up-garage.ts', [], env)).toEqual(done)
+      expect(await script('set-up-garage.ts', [], { env })).toEqual(done)
       expect(admin.calls).toEqual(['ImportKey', 'GetBucketInfo', 'AllowBucketKey', allowed])
 
       const refused = await script('set-up-garage.ts', [], {
-        ...env,
-        GARAGE_ADMIN_TOKEN_FILE: await write('wrong', 'x'),
+        env: { ...env, GARAGE_ADMIN_TOKEN_FILE: await write('wrong', 'x') },
       })
       expect(refused.code).toBe(1)
       expect(refused.err).toContain('ImportKey: 403 AccessDenied')

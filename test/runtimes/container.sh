@@ -17,8 +17,8 @@ if ! command -v buildah >/dev/null; then
 fi
 
 work=$(mktemp -d)
-export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs
-buildah=(buildah --root "$work/storage" --runroot "$work/run")
+export BUILDAH_ISOLATION=chroot
+buildah=(buildah --storage-driver vfs --root "$work/storage" --runroot "$work/run") # vfs works on every file system
 clean_up() {
   "${buildah[@]}" rm --all >/dev/null 2>&1 || true
   rm -rf --one-file-system "$work"
