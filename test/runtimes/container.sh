@@ -18,12 +18,18 @@ fi
 
 work=$(mktemp -d)
 export BUILDAH_ISOLATION=chroot
-buildah=(buildah --storage-driver vfs --root "$work/storage" --runroot "$work/run") # vfs works on every file system
 clean_up() {
   "${buildah[@]}" rm --all >/dev/null 2>&1 || true
   rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT
+
+# vfs copies everything, and works where overlay does not, as in a container.
+for driver in overlay vfs; do
+  buildah=(buildah --storage-driver "$driver" --root "$work/$driver/storage" --runroot "$work/$driver/run")
+  stand_in=$("${buildah[@]}" from scratch 2>"$work/$driver.log") && break
+done
+[ -n "$stand_in" ] || { cat "$work/vfs.log" >&2; fail 'buildah does not work on this machine'; }
 
 # What a base image has that the Dockerfile and the program use: Node, npm, a shell, a few programs and their libraries.
 base=$work/base
@@ -53,7 +59,6 @@ fi
 cache=$(settings cache)
 mkdir -p "$cache"
 
-stand_in=$("${buildah[@]}" from scratch) || fail 'buildah does not work on this machine'
 "${buildah[@]}" copy --quiet "$stand_in" "$base" / >/dev/null
 "${buildah[@]}" config --env PATH=/usr/local/bin:/usr/bin "$stand_in"
 "${buildah[@]}" commit --quiet "$stand_in" localhost/stand-in >/dev/null
