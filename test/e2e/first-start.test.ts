@@ -40,7 +40,7 @@ function run(
 ): Promise<Ended> {
   return new Promise((resolve) => {
     const variables = { PATH: process.env['PATH'] ?? '', NODE_COMPILE_CACHE: cache, ...options.env }
-    const child = execFile(file, args, { cwd: options.cwd, env: variables, timeout: 10_000 }, (_, stdout, stderr) =>
+    const child = execFile(file, args, { cwd: options.cwd, env: variables, timeout: 50_000 }, (_, stdout, stderr) =>
       resolve({ code: child.exitCode, stdout, stderr }),
     )
   })

@@ -85,7 +85,9 @@ export function folderShelf(dataDir: string): Shelf {
   return {
     async list() {
       const files = await filesBelow(folder)
-      return Promise.all(files.map(async (key) => ({ key, size: (await stat(join(folder, key))).size })))
+      // A job may remove some of them meanwhile.
+      const found = files.map(async (key) => ({ key, size: (await stat(join(folder, key)).catch(missing))?.size }))
+      return (await Promise.all(found)).flatMap(({ key, size }) => (size === undefined ? [] : [{ key, size }]))
     },
     async digest(key) {
       const hash = createHash('sha256')
@@ -183,3 +185,7 @@ async function filesBelow(folder: string): Promise<string[]> {
 }
 
 const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0)
+
+function missing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error
+}
