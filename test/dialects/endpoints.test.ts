@@ -42,10 +42,10 @@ const promised: Readonly<Record<string, readonly string[]>> = {
   ],
   downloads: ['GET /api/v1/uploads/{id}/download'],
   operators: ['GET /healthz', 'GET /readyz', 'GET /metrics'],
-  documentation: ['GET /', 'GET /openapi.json', 'GET /docs', 'GET /llms.txt'],
+  documentation: ['GET /openapi.json', 'GET /docs', 'GET /llms.txt'],
 }
 /** Clients are handed these, or load them, and need not know what they are called. */
-const handedOut = ['PUT /presigned/upload/{id}', 'GET /docs/{file}', 'GET /page/{file}']
+const handedOut = ['PUT /presigned/upload/{id}', 'GET /docs/{file}', 'GET /', 'GET /page/{file}']
 
 /** How a parameter is called is nobody's business. */
 const unnamed = (endpoint: string): string => endpoint.replaceAll(/\{\w+\}|\$\w+/g, '{}')
