@@ -89,7 +89,8 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     const ended = new Promise<number | string>((resolve) =>
       running.once('exit', (code, by) => resolve(code ?? by ?? '')),
     )
-    running.kill(signal)
+    // Deno takes a child that it has sent a signal itself for ended by it, whatever the child made of it.
+    process.kill(gateway.pid, signal)
     return ended
   }
 
