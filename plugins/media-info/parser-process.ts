@@ -1,5 +1,6 @@
-import { type ChildProcess, fork } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import { BudgetError } from '../../src/plugin.ts'
 import type { Found } from './facts.ts'
 import type { FromProcess, Kind, ToProcess } from './protocol.ts'
@@ -9,6 +10,13 @@ const maxWaiting = 1000 // jobs
 const maxHeapMiB = 128 // of JavaScript's own memory; V8 ends the process above
 const maxMemoryMiB = 512 // with what native code takes; only bounded where /proc shows it, which is Linux
 const memoryCheckMs = 100
+
+const heapArgument = `--max-old-space-size=${maxHeapMiB}`
+/** What comes before the script. Deno lets a process that is forked do everything; this one may read, and load libvips, which asks what system it is on. */
+const runtimeArguments =
+  'deno' in process.versions
+    ? ['run', '--no-prompt', '--allow-read', '--allow-ffi', '--allow-env', '--allow-sys', `--v8-flags=${heapArgument}`]
+    : [heapArgument]
 
 export interface Job {
   readonly kind: Kind
@@ -78,9 +86,8 @@ export class ParserProcess {
   }
 
   #start(): ChildProcess {
-    const child = fork(this.#options.script, {
+    const child = spawn(process.execPath, [...runtimeArguments, fileURLToPath(this.#options.script)], {
       env: {}, // a parser has no use for the secrets in it
-      execArgv: [`--max-old-space-size=${maxHeapMiB}`],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })

@@ -79,11 +79,20 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   if (measure) server.on('connection', (socket) => measure.connection(socket))
   const running = new Set<Promise<void>>()
   const open = new Set<ServerResponse>()
+  const newest = new WeakMap<Socket, Promise<void>>()
   const listener = (req: IncomingMessage, res: ServerResponse) => {
+    const { socket } = req
     open.add(res)
     res.once('close', () => open.delete(res))
-    const answered = handle(req, res).finally(() => running.delete(answered))
+    // What a client sends before it has its answer may build upon the request before, and waits for that one's end.
+    const before = newest.get(socket)
+    const handled = before ? before.then(() => (socket.destroyed ? undefined : handle(req, res))) : handle(req, res)
+    const answered = handled.finally(() => {
+      running.delete(answered)
+      if (newest.get(socket) === answered) newest.delete(socket)
+    })
     running.add(answered)
+    newest.set(socket, answered)
   }
   server.on('request', listener)
   server.on('checkContinue', listener) // whoever wants the body says so

@@ -23,6 +23,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { diskStore } from '../../src/stores/disk.ts'
 import type { ObjectStore } from '../../src/uploads/object-store.ts'
 import { objectStoreContract } from '../contracts/object-store.ts'
+import { onDeno, scriptArguments } from '../support/runtime.ts'
 
 const mib = 1024 * 1024
 const isRoot = process.getuid?.() === 0
@@ -205,7 +206,8 @@ describe('disk', () => {
     abort.abort()
     await failed
     if (!aborted.closed) await once(aborted, 'close')
-    for await (const object of store.list()) if (object.key === key) break
+    // Deno (2.9) closes a folder only when all of it was read.
+    for await (const object of store.list()) if (object.key === key && !onDeno) break
 
     expect(await openDescriptors()).toEqual(before)
   })
@@ -235,15 +237,17 @@ describe('disk', () => {
     const script = `
       import { openSync } from 'node:fs'
       import { diskStore } from ${JSON.stringify(join(import.meta.dirname, '../../src/stores/disk.ts'))}
-      const store = diskStore({ directory: process.argv[1] })
+      const store = diskStore({ directory: process.argv[2] })
       await store.recover()
       try { for (;;) openSync('/dev/null') } catch {}
       const writer = store.write('${key}')
       const failure = await writer.write([new Uint8Array(10)]).catch((error) => error)
       await writer.abort()
       console.log(failure.code, failure.cause.code, failure.retryAfter > 0)`
-    const limited = 'ulimit -n 64 && exec "$0" --input-type=module-typescript -e "$1" "$2"'
-    const { stdout } = await promisify(execFile)('sh', ['-c', limited, process.execPath, script, directory])
+    const file = join(parent, 'short.ts')
+    await writeFile(file, script)
+    const command = [process.execPath, ...scriptArguments, file, directory]
+    const { stdout } = await promisify(execFile)('sh', ['-c', 'ulimit -n 64 && exec "$0" "$@"', ...command])
     expect(stdout.trim()).toBe('storage_failed EMFILE true')
   })
 

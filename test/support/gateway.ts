@@ -2,6 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gatewayRuntime, launcher, type Runtime } from './runtime.ts'
 
 const root = join(import.meta.dirname, '../..')
 const startTimeoutMs = 15_000
@@ -31,6 +32,10 @@ export interface GatewayOptions {
   readonly config?: string
   /** A copy of the project that runs instead of it. */
   readonly root?: string
+  /** @default `gatewayRuntime` */
+  readonly runtime?: Runtime
+  /** What it may do on Deno. @default what `deno.json` says, with the places of a test */
+  readonly permissions?: readonly string[]
 }
 
 export const projectRoot = root
@@ -39,7 +44,9 @@ export const projectRoot = root
 export async function startGateway(options: GatewayOptions = {}): Promise<TestGateway> {
   const folder = await mkdtemp(join(tmpdir(), 'fairlead-test-'))
   const dataDir = join(folder, 'data')
-  const program = join(options.root ?? root, 'bin/fairlead.js')
+  const home = options.root ?? root
+  const [runtime, before] = launcher(options.runtime ?? gatewayRuntime, home, options.permissions)
+  const program = [...before, join(home, 'bin/fairlead.js')]
   if (options.config !== undefined) await writeFile(join(folder, 'uploads.config.ts'), options.config)
   const env: Record<string, string> = {
     PATH: process.env['PATH'] ?? '',
@@ -55,7 +62,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
 
   async function start(more: Record<string, string> = {}): Promise<void> {
     out = ''
-    const started = spawn(process.execPath, [program, 'serve'], { cwd: folder, env: { ...env, ...more } })
+    const started = spawn(runtime, [...program, 'serve'], { cwd: folder, env: { ...env, ...more } })
     child = started
     started.stdout.on('data', (chunk) => (out += String(chunk)))
     started.stderr.on('data', (chunk) => (log += String(chunk)))
@@ -82,14 +89,15 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     const ended = new Promise<number | string>((resolve) =>
       running.once('exit', (code, by) => resolve(code ?? by ?? '')),
     )
-    running.kill(signal)
+    // Deno takes a child that it has sent a signal itself for ended by it, whatever the child made of it.
+    process.kill(gateway.pid, signal)
     return ended
   }
 
   function run(...args: string[]) {
     type Ran = Awaited<ReturnType<TestGateway['run']>>
     return new Promise<Ran>((resolve) => {
-      execFile(process.execPath, [program, ...args, '--json'], { cwd: folder, env }, (error, stdout, stderr) => {
+      execFile(runtime, [...program, ...args, '--json'], { cwd: folder, env }, (error, stdout, stderr) => {
         const code = typeof error?.code === 'number' ? error.code : error ? 1 : 0
         const json: unknown = stdout === '' ? undefined : JSON.parse(stdout)
         resolve({ code, json, stdout, stderr })
