@@ -184,7 +184,6 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     measure: metrics && measureRequests(metrics),
     log,
   })
-  const { host, port, shutdownGrace } = config.server
   const open = {
     routes: handler.routes,
     records,
@@ -195,6 +194,7 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     ...open,
     async listen() {
       const connection = metrics?.connection
+      const { host, port } = config.server
       const server = await startHttpServer(handler, { host, port, connection }).catch(cannotListen(host, port))
       return { ...open, url: server.url, stop: () => stop((graceMs) => server.stop(graceMs)) }
     },
@@ -202,14 +202,14 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
 
   async function stop(end: (graceMs: number) => Promise<void>): Promise<void> {
     stopping = true
-    await end(shutdownGrace * secondMs)
+    await end(config.server.shutdownGrace * secondMs)
     await close()
   }
 
-  function cannotListen(host: string, port: number) {
+  function cannotListen(address: string, number: number) {
     return async (cause: unknown): Promise<never> => {
       await close()
-      throw new ConfigError(`Cannot listen on ${host}:${port}: ${String(cause)}`)
+      throw new ConfigError(`Cannot listen on ${address}:${number}: ${String(cause)}`)
     }
   }
 

@@ -29,7 +29,7 @@ export interface Route {
 export interface HttpHandler {
   /** What is served: methods, and the path as the router has it. */
   readonly routes: readonly Route[]
-  answer(req: IncomingMessage, res: ServerResponse): void
+  readonly answer: (req: IncomingMessage, res: ServerResponse) => void
   /** Whether an answer has begun on this connection. */
   isAnswering(socket: unknown): boolean
   /**

@@ -31,15 +31,20 @@ export interface GatewayOptions {
   readonly config?: string
   /** A copy of the project that runs instead of it. */
   readonly root?: string
+  /** Words that run the program, instead of Node and the project's own. */
+  readonly command?: readonly string[]
+  /** Where it runs: a folder of the caller's own. Without it one is made for the test. */
+  readonly folder?: string
 }
 
 export const projectRoot = root
 
 /** The program that ships, as a process of its own, on any free port, in a folder of its own. */
 export async function startGateway(options: GatewayOptions = {}): Promise<TestGateway> {
-  const folder = await mkdtemp(join(tmpdir(), 'fairlead-test-'))
+  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'fairlead-test-')))
   const dataDir = join(folder, 'data')
-  const program = join(options.root ?? root, 'bin/fairlead.js')
+  const ours = [process.execPath, join(options.root ?? root, 'bin/fairlead.js')]
+  const [program = '', ...words] = options.command ?? ours
   if (options.config !== undefined) await writeFile(join(folder, 'uploads.config.ts'), options.config)
   const env: Record<string, string> = {
     PATH: process.env['PATH'] ?? '',
@@ -55,7 +60,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
 
   async function start(more: Record<string, string> = {}): Promise<void> {
     out = ''
-    const started = spawn(process.execPath, [program, 'serve'], { cwd: folder, env: { ...env, ...more } })
+    const started = spawn(program, [...words, 'serve'], { cwd: folder, env: { ...env, ...more } })
     child = started
     started.stdout.on('data', (chunk) => (out += String(chunk)))
     started.stderr.on('data', (chunk) => (log += String(chunk)))
@@ -89,7 +94,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
   function run(...args: string[]) {
     type Ran = Awaited<ReturnType<TestGateway['run']>>
     return new Promise<Ran>((resolve) => {
-      execFile(process.execPath, [program, ...args, '--json'], { cwd: folder, env }, (error, stdout, stderr) => {
+      execFile(program, [...words, ...args, '--json'], { cwd: folder, env }, (error, stdout, stderr) => {
         const code = typeof error?.code === 'number' ? error.code : error ? 1 : 0
         const json: unknown = stdout === '' ? undefined : JSON.parse(stdout)
         resolve({ code, json, stdout, stderr })
@@ -100,7 +105,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
   const gateway = { url: '', folder, dataDir, key: '', pid: 0, log: () => log, out: () => out, stop, start, run, close }
   async function close(): Promise<void> {
     await stop('SIGKILL')
-    await rm(folder, { recursive: true, force: true })
+    if (options.folder === undefined) await rm(folder, { recursive: true, force: true })
   }
   await start()
   // The key comes a moment after the line that says where the server listens.
