@@ -8,7 +8,7 @@ export interface Fairlead {
   /** Answers one request: a listener for a server of `node:http`, a middleware for Express. It needs the body unread. */
   readonly handler: (req: IncomingMessage, res: ServerResponse) => void
   /** Lets running requests end, for `server.shutdownGrace` at most, then closes everything. Requests are refused from then on. */
-  close(): Promise<void>
+  readonly close: () => Promise<void>
 }
 
 /**
