@@ -78,9 +78,10 @@ export class ParserProcess {
   }
 
   #start(): ChildProcess {
+    const heap = `--max-old-space-size=${maxHeapMiB}`
     const child = fork(this.#options.script, {
-      env: {}, // a parser has no use for the secrets in it
-      execArgv: [`--max-old-space-size=${maxHeapMiB}`],
+      env: { NODE_OPTIONS: heap }, // a parser has no use for the secrets in ours; the one file takes options only from here
+      execArgv: [heap],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })

@@ -31,7 +31,7 @@ export interface GatewayOptions {
   readonly config?: string
   /** A copy of the project that runs instead of it. */
   readonly root?: string
-  /** Words that run the program, instead of Node and the project's own. */
+  /** Words that run the program, instead of Node and the project's own. What they start ends with them. */
   readonly command?: readonly string[]
   /** Where it runs: a folder of the caller's own. Without it one is made for the test. */
   readonly folder?: string
@@ -60,7 +60,11 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
 
   async function start(more: Record<string, string> = {}): Promise<void> {
     out = ''
-    const started = spawn(program, [...words, 'serve'], { cwd: folder, env: { ...env, ...more } })
+    const started = spawn(program, [...words, 'serve'], {
+      cwd: folder,
+      env: { ...env, ...more },
+      detached: options.command !== undefined, // a group of its own, which can be ended as a whole
+    })
     child = started
     started.stdout.on('data', (chunk) => (out += String(chunk)))
     started.stderr.on('data', (chunk) => (log += String(chunk)))
@@ -87,7 +91,8 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     const ended = new Promise<number | string>((resolve) =>
       running.once('exit', (code, by) => resolve(code ?? by ?? '')),
     )
-    running.kill(signal)
+    if (options.command === undefined) running.kill(signal)
+    else process.kill(-gateway.pid, signal)
     return ended
   }
 
