@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { join, relative, sep } from 'node:path'
+import { relative, sep } from 'node:path'
 import { build, type Plugin } from 'esbuild'
 import { folderKey } from './manifest.ts'
 

@@ -23,8 +23,8 @@ import { expectEverything } from './everything.ts'
 
 const exec = promisify(execFile)
 const patienceMs = 120_000
-/** Milliseconds in which the first request must be answered, on whatever machine. */
-const firstAnswerMs = 5_000
+/** Milliseconds in which the first request must be answered, on a machine with whatever else to do: it prints what it took. */
+const firstAnswerMs = 20_000
 const config = `
 import { defineConfig, type Plugin } from 'fairlead'
 import { mediaInfo, quota, sniffType } from 'fairlead/plugins'
@@ -42,17 +42,6 @@ let workshop: string
 let program: string
 let folder: string
 let running: ChildProcess | undefined
-beforeAll(async () => {
-  workshop = await mkdtemp(join(tmpdir(), 'fairlead-binary-'))
-  folder = join(workshop, 'elsewhere')
-  program = join(folder, 'fairlead')
-  await mkdir(folder)
-  await buildBinary(program)
-  await writeFile(join(folder, 'uploads.config.ts'), config)
-}, patienceMs)
-afterEach(() => void running?.kill('SIGKILL'))
-afterAll(() => rm(workshop, { recursive: true, force: true }))
-
 /** By default with nothing in the environment, but that the test's own temporary folder is the system's. */
 const run = (...args: string[]) => exec('env', ['-i', `TMPDIR=${workshop}`, program, ...args], { cwd: folder })
 
@@ -94,7 +83,20 @@ async function unpacked(place: string): Promise<string[]> {
   return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
 }
 
-describe('the one file', () => {
+const builds = process.platform === 'linux' && process.arch === 'x64'
+
+describe.skipIf(!builds)('the one file', () => {
+  beforeAll(async () => {
+    workshop = await mkdtemp(join(tmpdir(), 'fairlead-binary-'))
+    folder = join(workshop, 'elsewhere')
+    program = join(folder, 'fairlead')
+    await mkdir(folder)
+    await buildBinary(program)
+    await writeFile(join(folder, 'uploads.config.ts'), config)
+  }, patienceMs)
+  afterEach(() => void running?.kill('SIGKILL'))
+  afterAll(() => rm(workshop, { recursive: true, force: true }))
+
   it('does everything, in an empty folder with an empty environment', { timeout: patienceMs }, async () => {
     const { child, url, status, firstMs } = await serve()
     process.stdout.write(`${Math.round((await stat(program)).size / 1e6)} MB, first answer after ${firstMs} ms\n`)
