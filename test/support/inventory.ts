@@ -85,7 +85,9 @@ export function folderShelf(dataDir: string): Shelf {
   return {
     async list() {
       const files = await filesBelow(folder)
-      return Promise.all(files.map(async (key) => ({ key, size: (await stat(join(folder, key))).size })))
+      // A job may remove a file while this looks: then it is not there.
+      const sizes = await Promise.all(files.map((key) => stat(join(folder, key)).catch(() => undefined)))
+      return files.flatMap((key, i) => (sizes[i] ? [{ key, size: sizes[i].size }] : []))
     },
     async digest(key) {
       const hash = createHash('sha256')
