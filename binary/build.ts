@@ -68,12 +68,11 @@ async function strip(executable: string): Promise<void> {
   })
 }
 
-/** Node with the program inside of it. */
+/** Node with the program inside of it. The page is the one that was built last. */
 export async function buildBinary(target: string): Promise<void> {
   const work = `${target}.build`
   await rm(work, { recursive: true, force: true })
   await mkdir(work, { recursive: true })
-  await buildPage()
   const { program, natives } = await bundleProgram(root, join(root, 'binary/main.ts'))
   const assets = await assetsFor(natives, work)
   const main = join(work, 'main.cjs')
@@ -105,6 +104,7 @@ export async function buildBinary(target: string): Promise<void> {
 }
 
 if (import.meta.main) {
+  await buildPage()
   const target = join(root, 'dist/fairlead')
   await buildBinary(target)
   process.stdout.write(`${target}: ${Math.round((await stat(target)).size / 1e6)} MB\n`)
