@@ -31,6 +31,8 @@ export interface LoadOptions {
   /** Where relative paths begin and `uploads.config.ts` is looked for. */
   readonly cwd: string
   readonly env: Environment
+  /** Takes the place of the configuration file, which is not looked for then. */
+  readonly config?: UserConfig
   /** Win over the environment, as a command's flags do. */
   readonly overrides?: UserConfig
 }
@@ -40,13 +42,14 @@ export interface LoadOptions {
  *
  * @throws {ConfigError} about the first thing that is wrong.
  */
-export async function loadConfig({ cwd, env, overrides = {} }: LoadOptions): Promise<Config> {
-  const file = await readConfigFile(cwd, env['FAIRLEAD_CONFIG'])
-  if (file) check(file.content, file.label)
+export async function loadConfig({ cwd, env, config, overrides = {} }: LoadOptions): Promise<Config> {
+  const file = config === undefined ? await readConfigFile(cwd, env['FAIRLEAD_CONFIG']) : undefined
+  const content = config ?? file?.content
+  if (content !== undefined) check(content, file?.label)
   const variables = readEnvironment(env)
   const merged: Record<string, unknown> = {}
   for (const option of options.filter(({ path }) => !path.includes('<name>'))) {
-    const layers = [valueAt(overrides, option.path), variables.get(option), valueAt(file?.content, option.path)]
+    const layers = [valueAt(overrides, option.path), variables.get(option), valueAt(content, option.path)]
     put(
       merged,
       option.path,

@@ -8,6 +8,8 @@ const maxReadCalls = 64 // of one file, each perhaps a request to a remote store
 const maxPictureBytes = 256 * 1024 * 1024 // of a file that is opened by its path, for which a remote store is copied
 const hookTimeoutMs = 60_000 // with the wait for its turn and for the store
 const idleMs = 30_000
+/** `.ts`, or `.js` where it is compiled. */
+const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
 
 export interface MediaInfoOptions {
   /** Milliseconds that the parser may work on one file. Waiting for its turn or for the store is not counted. @default 5_000 */
@@ -23,7 +25,7 @@ export function mediaInfo(options: MediaInfoOptions = {}): Plugin {
   const parsers = new ParserProcess({
     timeoutMs: options.timeoutMs ?? 5_000,
     idleMs,
-    script: new URL('media-info/worker.ts', import.meta.url),
+    script: new URL(`media-info/worker${extension}`, import.meta.url),
   })
   return {
     name: 'media-info',

@@ -13,13 +13,14 @@ import { idempotency } from './http/idempotency.ts'
 import { tokenVerifier } from './http/jwt.ts'
 import type { ApiFacts } from './http/api.ts'
 import { documentation } from './http/documentation.ts'
+import { type HttpHandler, httpHandler, type Route } from './http/handler.ts'
 import { measureRequests, metricsRoute, startMetricsServer } from './http/metrics.ts'
 import { operations } from './http/operations.ts'
 import { operationsApi, pageApi } from './http/operations-api.ts'
 import { originReader, type TrustProxy } from './http/origin.ts'
 import { page } from './http/page.ts'
 import { limited } from './http/rate-limit.ts'
-import { type Route, startHttpServer } from './http/server.ts'
+import { startHttpServer } from './http/server.ts'
 import { lockFolder } from './folder-lock.ts'
 import { objectJobs } from './jobs/objects.ts'
 import { startSweep, type SweepDependencies } from './jobs/sweep.ts'
@@ -42,7 +43,6 @@ export const sweepDependencies = (config: Config, records: Records, store: Objec
 })
 
 export interface Gateway {
-  readonly url: string
   /** What is served; the documentation must tell of all of it. */
   readonly routes: readonly Route[]
   readonly records: Records
@@ -50,12 +50,30 @@ export interface Gateway {
   stop(): Promise<void>
 }
 
+export interface ListeningGateway extends Gateway {
+  readonly url: string
+}
+
+export interface OpenGateway extends Gateway {
+  readonly answer: HttpHandler['answer']
+  /**
+   * Listens where the configuration says. It is closed when that does not work.
+   *
+   * @throws {ConfigError}
+   */
+  listen(): Promise<ListeningGateway>
+}
+
+/** The whole server, on a port of its own. */
+export const startGateway = async (config: Config, log: Logger): Promise<ListeningGateway> =>
+  (await openGateway(config, log)).listen()
+
 /**
- * The whole server: opens the drivers, repairs what a crash has left, answers.
+ * Everything but the port: opens the drivers, repairs what a crash has left, answers.
  *
  * @throws {ConfigError} in one line, when it cannot start as it is configured.
  */
-export async function startGateway(config: Config, log: Logger): Promise<Gateway> {
+export async function openGateway(config: Config, log: Logger): Promise<OpenGateway> {
   const secret = await loadSecret(config.dataDir, config.secret)
   if (secret.warning !== null) log.warn(secret.warning)
   const verifyToken = await tokenVerifier(config.jwt, log)
@@ -151,9 +169,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     log.info({ url: metricsServer.url }, 'metrics')
   }
   const guides = dialects.flatMap(({ guide }) => guide ?? [])
-  const server = await startHttpServer({
-    host: config.server.host,
-    port: config.server.port,
+  const handler = httpHandler({
     corsOrigins: config.server.corsOrigins,
     origin: originReader(config.server.publicUrl, trustedProxies(config)),
     routes(routes) {
@@ -164,25 +180,35 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
       documentation(routes, [...dialects.flatMap(({ api }) => api(apiFacts(config))), ...about], guides)
       for (const dialect of dialects) dialect.routes(routes, dependencies)
     },
-    measure: metrics && { requests: measureRequests(metrics), connection: metrics.connection },
+    measure: metrics && measureRequests(metrics),
     log,
-  }).catch(cannotListen(config.server.host, config.server.port))
-
-  return {
-    url: server.url,
-    routes: server.routes,
+  })
+  const open = {
+    routes: handler.routes,
     records,
-    async stop() {
-      stopping = true
-      await server.stop(config.server.shutdownGrace * secondMs)
-      await close()
+    answer: handler.answer,
+    stop: () => stop((graceMs) => handler.stop(graceMs)),
+  }
+  return {
+    ...open,
+    async listen() {
+      const connection = metrics?.connection
+      const { host, port } = config.server
+      const server = await startHttpServer(handler, { host, port, connection }).catch(cannotListen(host, port))
+      return { ...open, url: server.url, stop: () => stop((graceMs) => server.stop(graceMs)) }
     },
   }
 
-  function cannotListen(host: string, port: number) {
+  async function stop(end: (graceMs: number) => Promise<void>): Promise<void> {
+    stopping = true
+    await end(config.server.shutdownGrace * secondMs)
+    await close()
+  }
+
+  function cannotListen(address: string, number: number) {
     return async (cause: unknown): Promise<never> => {
       await close()
-      throw new ConfigError(`Cannot listen on ${host}:${port}: ${String(cause)}`)
+      throw new ConfigError(`Cannot listen on ${address}:${number}: ${String(cause)}`)
     }
   }
 

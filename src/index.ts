@@ -1,4 +1,5 @@
 export { defineConfig, type UserConfig } from '../config/schema.ts'
+export { createFairlead, type Fairlead } from './embed.ts'
 export {
   type Awaitable,
   type BootContext,

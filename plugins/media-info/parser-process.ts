@@ -87,7 +87,7 @@ export class ParserProcess {
 
   #start(): ChildProcess {
     const child = spawn(process.execPath, [...runtimeArguments, fileURLToPath(this.#options.script)], {
-      env: {}, // a parser has no use for the secrets in it
+      env: { NODE_OPTIONS: heapArgument }, // a parser has no use for the secrets in ours; the one file takes options only from here
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })

@@ -1,5 +1,6 @@
 import { type Config, loadConfig } from '../../config/load.ts'
 import { openRecords } from '../drivers.ts'
+import { answerToOwnName } from '../own-name.ts'
 import type { Records } from '../uploads/records.ts'
 import { isId, isPersonalWorkspace } from '../uploads/workspace-id.ts'
 
@@ -36,7 +37,10 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-export const installation = (): Promise<Config> => loadConfig({ cwd: process.cwd(), env: process.env })
+export function installation(): Promise<Config> {
+  answerToOwnName()
+  return loadConfig({ cwd: process.cwd(), env: process.env })
+}
 
 /** Runs with the installation's records open; works while the server runs. */
 export async function withRecords<T>(work: (records: Records, config: Config) => Promise<T>): Promise<T> {

@@ -3,8 +3,8 @@ import { notFound } from '../errors.ts'
 import type { Routes } from './context.ts'
 import { securityPolicy, sendFile } from './static.ts'
 
-/** Where `npm run build:page` puts the page. */
-const folder = new URL('../../dist/page/', import.meta.url)
+/** Where `npm run build:page` puts the page; compiled, this file is below `dist` itself. */
+const folder = new URL(import.meta.url.endsWith('.ts') ? '../../dist/page/' : '../../page/', import.meta.url)
 const html = 'text/html; charset=utf-8'
 
 /** What the page loads; no other file can be asked for. */

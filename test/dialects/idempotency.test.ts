@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { pino } from 'pino'
 import { idempotency } from '../../src/http/idempotency.ts'
 import { originReader } from '../../src/http/origin.ts'
+import { httpHandler } from '../../src/http/handler.ts'
 import { type HttpServer, startHttpServer } from '../../src/http/server.ts'
 import type { Principal } from '../../src/uploads/principal.ts'
 import { refusalOf } from '../contracts/dialect.ts'
@@ -501,23 +502,24 @@ describe('a server whose clock the test holds', () => {
     backend = await sqliteBackend({ now: () => Date.now() + clock.ahead })
     for (const id of ['one', 'two']) await backend.records.ensureWorkspace(id)
     const once = idempotency(backend.records)
-    server = await startHttpServer({
-      host: '127.0.0.1',
-      port: 0,
-      corsOrigins: [],
-      origin: originReader(null, false),
-      log: pino({ level: 'silent' }),
-      routes: (routes) =>
-        routes.post('/v1/uploads', async (ctx) => {
-          const user: Principal = { ...principal, id: 'user', workspaceId: ctx.get('x-workspace-id') }
-          await once(ctx, user, {
-            asked: null,
-            make: (claim) => backend.records.create(newRecord({ workspaceId: user.workspaceId, claim })),
-            recall: (id) => backend.records.get(id),
-            answer: ({ id }) => ({ status: 201, body: { id, filler: '-'.repeat(answerLength), at: Math.random() } }),
-          })
-        }),
-    })
+    server = await startHttpServer(
+      httpHandler({
+        corsOrigins: [],
+        origin: originReader(null, false),
+        log: pino({ level: 'silent' }),
+        routes: (routes) =>
+          routes.post('/v1/uploads', async (ctx) => {
+            const user: Principal = { ...principal, id: 'user', workspaceId: ctx.get('x-workspace-id') }
+            await once(ctx, user, {
+              asked: null,
+              make: (claim) => backend.records.create(newRecord({ workspaceId: user.workspaceId, claim })),
+              recall: (id) => backend.records.get(id),
+              answer: ({ id }) => ({ status: 201, body: { id, filler: '-'.repeat(answerLength), at: Math.random() } }),
+            })
+          }),
+      }),
+      { host: '127.0.0.1', port: 0 },
+    )
   })
   afterAll(async () => {
     await server.stop(0)

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { UploadError } from '../../src/errors.ts'
 import { originReader } from '../../src/http/origin.ts'
 import { limited, networkOf } from '../../src/http/rate-limit.ts'
+import { httpHandler } from '../../src/http/handler.ts'
 import { type HttpServer, startHttpServer } from '../../src/http/server.ts'
 import { refusalOf } from '../contracts/dialect.ts'
 import { addKeys, type Answer, type Ask, type Client, clientOf } from '../support/client.ts'
@@ -185,18 +186,19 @@ describe('the window', () => {
     failure = undefined
     vi.useFakeTimers({ toFake: ['Date'] })
     const authenticate = limited(async () => (failure ? Promise.reject(failure) : principal), limit)
-    server = await startHttpServer({
-      host: '127.0.0.1',
-      port: 0,
-      corsOrigins: [],
-      origin: originReader(null, true),
-      log: pino({ level: 'silent' }),
-      routes: (routes) =>
-        routes.get('/v1/assets/x', async (ctx) => {
-          await authenticate(ctx)
-          ctx.body = {}
-        }),
-    })
+    server = await startHttpServer(
+      httpHandler({
+        corsOrigins: [],
+        origin: originReader(null, true),
+        log: pino({ level: 'silent' }),
+        routes: (routes) =>
+          routes.get('/v1/assets/x', async (ctx) => {
+            await authenticate(ctx)
+            ctx.body = {}
+          }),
+      }),
+      { host: '127.0.0.1', port: 0 },
+    )
     call = clientOf(server, '')
   })
   afterEach(async () => {

@@ -36,17 +36,21 @@ export interface GatewayOptions {
   readonly runtime?: Runtime
   /** What it may do on Deno. @default what `deno.json` says, with the places of a test */
   readonly permissions?: readonly string[]
+  /** Words that run the program, instead of Node and the project's own. What they start ends with them. */
+  readonly command?: readonly string[]
+  /** Where it runs: a folder of the caller's own. Without it one is made for the test. */
+  readonly folder?: string
 }
 
 export const projectRoot = root
 
 /** The program that ships, as a process of its own, on any free port, in a folder of its own. */
 export async function startGateway(options: GatewayOptions = {}): Promise<TestGateway> {
-  const folder = await mkdtemp(join(tmpdir(), 'fairlead-test-'))
+  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'fairlead-test-')))
   const dataDir = join(folder, 'data')
   const home = options.root ?? root
   const [runtime, before] = launcher(options.runtime ?? gatewayRuntime, home, options.permissions)
-  const program = [...before, join(home, 'bin/fairlead.js')]
+  const [program = '', ...words] = options.command ?? [runtime, ...before, join(home, 'bin/fairlead.js')]
   if (options.config !== undefined) await writeFile(join(folder, 'uploads.config.ts'), options.config)
   const env: Record<string, string> = {
     PATH: process.env['PATH'] ?? '',
@@ -62,7 +66,11 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
 
   async function start(more: Record<string, string> = {}): Promise<void> {
     out = ''
-    const started = spawn(runtime, [...program, 'serve'], { cwd: folder, env: { ...env, ...more } })
+    const started = spawn(program, [...words, 'serve'], {
+      cwd: folder,
+      env: { ...env, ...more },
+      detached: options.command !== undefined, // a group of its own, which can be ended as a whole
+    })
     child = started
     started.stdout.on('data', (chunk) => (out += String(chunk)))
     started.stderr.on('data', (chunk) => (log += String(chunk)))
@@ -90,14 +98,14 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
       running.once('exit', (code, by) => resolve(code ?? by ?? '')),
     )
     // Deno takes a child that it has sent a signal itself for ended by it, whatever the child made of it.
-    process.kill(gateway.pid, signal)
+    process.kill(options.command === undefined ? gateway.pid : -gateway.pid, signal)
     return ended
   }
 
   function run(...args: string[]) {
     type Ran = Awaited<ReturnType<TestGateway['run']>>
     return new Promise<Ran>((resolve) => {
-      execFile(runtime, [...program, ...args, '--json'], { cwd: folder, env }, (error, stdout, stderr) => {
+      execFile(program, [...words, ...args, '--json'], { cwd: folder, env }, (error, stdout, stderr) => {
         const code = typeof error?.code === 'number' ? error.code : error ? 1 : 0
         const json: unknown = stdout === '' ? undefined : JSON.parse(stdout)
         resolve({ code, json, stdout, stderr })
@@ -108,7 +116,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
   const gateway = { url: '', folder, dataDir, key: '', pid: 0, log: () => log, out: () => out, stop, start, run, close }
   async function close(): Promise<void> {
     await stop('SIGKILL')
-    await rm(folder, { recursive: true, force: true })
+    if (options.folder === undefined) await rm(folder, { recursive: true, force: true })
   }
   await start()
   // The key comes a moment after the line that says where the server listens.

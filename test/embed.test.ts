@@ -1,0 +1,86 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { listen, urlOf } from '../src/http/server.ts'
+import { createFairlead, type Fairlead, type UserConfig } from '../src/index.ts'
+import { addKeys, clientOf, eventually, requestHead, wireTo } from './support/client.ts'
+
+let dataDir: string
+let server: Server
+let fairlead: Fairlead | undefined
+beforeEach(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'fairlead-embed-'))
+  server = createServer()
+  await listen(server, '127.0.0.1', 0)
+})
+afterEach(async () => {
+  server.closeAllConnections()
+  server.close()
+  await fairlead?.close()
+  fairlead = undefined
+  await rm(dataDir, { recursive: true, force: true })
+})
+
+async function mounted(config: UserConfig = {}) {
+  fairlead = await createFairlead({ dataDir, ...config, server: { logLevel: 'silent', ...config.server } })
+  server.on('request', fairlead.handler)
+  const { key } = await addKeys({ dataDir }, { key: {} })
+  const url = urlOf(server, '127.0.0.1')
+  let requests = 0
+  server.on('request', () => requests++)
+  const arrived = (count: number) => eventually(() => expect(requests).toBe(count))
+  return { ...fairlead, url, key, call: clientOf({ url }, key), arrived }
+}
+
+const head = (key: string, length: number): string =>
+  requestHead('POST', '/v1/uploads', {
+    Authorization: `Bearer ${key}`,
+    'Content-Type': 'text/plain',
+    'X-File-Name': 'a.txt',
+    'Content-Length': length,
+  })
+
+describe('inside of another program', () => {
+  it('lets requests end that run while it closes, and refuses others', async () => {
+    const { url, key, call, close, arrived } = await mounted()
+    const wire = await wireTo(url)
+    await wire.send(`${head(key, 5)}he`)
+    await arrived(1)
+    const closed = close()
+    await eventually(async () => expect((await call('GET', '/readyz')).status).toBe(503))
+    await wire.send('llo')
+    expect((await wire.answer()).status).toBe(201)
+    await closed
+    await close()
+    expect((await call('GET', '/healthz')).status).toBe(503)
+  })
+
+  it('cuts what does not end', async () => {
+    const { url, key, close, arrived } = await mounted({ server: { shutdownGrace: 1 } })
+    const wire = await wireTo(url)
+    await wire.send(`${head(key, 5)}he`)
+    await arrived(1)
+    await close()
+    expect(await wire.closed()).toBe(true)
+  })
+
+  it('leaves its data to the next one', async () => {
+    const first = await mounted()
+    const sent = await first.call('POST', '/v1/uploads', { headers: { 'x-file-name': 'a.txt' }, body: 'hello' })
+    await expect(createFairlead({ dataDir })).rejects.toThrow(/Another Fairlead server/)
+    await first.close()
+    server.removeAllListeners('request')
+    const { call } = await mounted()
+    const { assetId } = sent.json<{ data: { assetId: string } }>().data
+    const download = await call('GET', `/api/v1/uploads/${assetId}/download`)
+    expect(download.bytes.toString()).toBe('hello')
+  })
+
+  it('checks what it is given as a configuration file', async () => {
+    await expect(createFairlead({ dataDir, limits: { maxFileSize: -1 } })).rejects.toThrow(/maxFileSize/)
+    const misspelt: object = { dataDir, sevrer: {} }
+    await expect(createFairlead(misspelt)).rejects.toThrow(/sevrer/)
+  })
+})
