@@ -19,14 +19,15 @@ export function finalUploads(given: Omit<ResumableDependencies, 'locker' | 'stop
     ids: readonly string[],
     claim: Claim | null,
   ): Promise<Upload> {
-    const parts = new Map<string, Upload>()
-    for (const id of new Set(ids)) parts.set(id, await part(principal, id))
     const joined = createHash('sha256')
       .update(JSON.stringify([principal.workspaceId, ids, resumable.metadata]))
       .digest()
-    const declaredSize = ids.reduce((sum, id) => sum + (parts.get(id)?.size ?? 0), 0)
+    // Also when the parts have gone meanwhile.
     const made = await records.joined(joined)
-    if (made) return made
+    if (made) return owned(records, principal, made.id, 'uploads:write')
+    const parts = new Map<string, Upload>()
+    for (const id of new Set(ids)) parts.set(id, await part(principal, id))
+    const declaredSize = ids.reduce((sum, id) => sum + (parts.get(id)?.size ?? 0), 0)
     const record = await newRecord(given, principal, { ...draft, declaredSize }, claim)
     return records
       .create({
@@ -42,7 +43,7 @@ export function finalUploads(given: Omit<ResumableDependencies, 'locker' | 'stop
       .catch(async (error: unknown) => {
         // Another request for the same has come first.
         const twin = await records.joined(joined)
-        if (twin) return twin
+        if (twin) return owned(records, principal, twin.id, 'uploads:write')
         throw error
       })
   }
