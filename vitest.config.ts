@@ -8,6 +8,9 @@ const services = [
   'test/runtimes/**/*.test.ts',
 ]
 
+/** What needs an engine that runs containers: see test/engine/run.sh. */
+const engine = 'test/engine/**/*.test.ts'
+
 export default defineConfig({
   test: {
     // Tests wait nearly as much as they compute.
@@ -17,8 +20,9 @@ export default defineConfig({
     hookTimeout: 60_000,
     expect: { requireAssertions: true },
     projects: [
-      { extends: true, test: { name: 'gateway', include: ['test/**/*.test.ts'], exclude: services } },
+      { extends: true, test: { name: 'gateway', include: ['test/**/*.test.ts'], exclude: [...services, engine] } },
       { extends: true, test: { name: 'services', include: services } },
+      { extends: true, test: { name: 'engine', include: [engine] } },
     ],
   },
 })

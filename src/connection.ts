@@ -101,3 +101,10 @@ export async function ask(url: string, options: AskOptions = {}): Promise<Answer
   }
   return { status: response.status, headers: response.headers, body: Buffer.concat(chunks) }
 }
+
+export const httpUrl = (host: string, port: number | undefined): string =>
+  `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+
+/** The address of a server for clients on its own machine: one that listens on every address has none that can be asked. */
+export const seenFromHere = (url: string): string =>
+  url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:')

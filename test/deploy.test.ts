@@ -1,14 +1,12 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { GetBucketCorsCommand } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { z } from 'zod'
 import { s3Client } from '../src/stores/s3/requests.ts'
+import { startGarageAdmin } from './support/garage-admin.ts'
 import { projectRoot } from './support/gateway.ts'
 import { missingS3, newBucket, sharedS3 } from './support/s3.ts'
 
@@ -81,56 +79,12 @@ describe.skipIf(process.getuid?.() !== 0)('the secrets of the s3 profile', () =>
   })
 })
 
-/** Garage's administration API as its documentation tells of it, as far as it is used here. */
-async function startAdmin(token: string, failures: number) {
-  const calls: string[] = []
-  let key: unknown
-  let bucket: string | undefined
-  let left = failures
-  const server = createServer((request, response) => {
-    const answer = (status: number, body: unknown): void => {
-      response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body))
-    }
-    const refuse = (status: number, code: string): void =>
-      answer(status, { code, message: 'no', region: 'garage', path: '' })
-    void (async () => {
-      const text = (await request.toArray()).join('')
-      const body: unknown = text === '' ? undefined : JSON.parse(text)
-      const url = new URL(request.url ?? '', 'http://admin')
-      if (request.headers.authorization !== `Bearer ${token}`) return refuse(403, 'AccessDenied')
-      if (left-- > 0) return refuse(503, 'InternalError')
-      const name = url.pathname.replace('/v2/', '')
-      calls.push(name)
-      if (name === 'ImportKey') {
-        if (key !== undefined) return refuse(409, 'KeyAlreadyExists')
-        key = body
-        return answer(200, {})
-      }
-      if (name === 'GetBucketInfo')
-        return bucket === url.searchParams.get('globalAlias') ? answer(200, { id: 'b1' }) : refuse(404, 'NoSuchBucket')
-      if (name === 'CreateBucket') {
-        bucket = z.object({ globalAlias: z.string() }).parse(body).globalAlias
-        return answer(200, { id: 'b1' })
-      }
-      if (name === 'AllowBucketKey') {
-        calls.push(text)
-        return answer(200, {})
-      }
-      return refuse(400, 'InvalidRequest')
-    })()
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  const port = typeof address === 'object' && address ? address.port : 0
-  return { url: `http://127.0.0.1:${port}`, calls, key: () => key, close: () => server.close() }
-}
-
 describe.skipIf(missingS3())('setting up Garage', () => {
   it('imports the key, makes the bucket, allows web pages, and may run again', async () => {
     const server = await sharedS3()
     const bucket = await newBucket(server)
     const token = randomBytes(16).toString('hex')
-    const admin = await startAdmin(token, 2)
+    const admin = await startGarageAdmin({ token, failures: 2 })
     const env = {
       GARAGE_ADMIN_URL: admin.url,
       GARAGE_ADMIN_TOKEN_FILE: await write('token', token),

@@ -1,4 +1,5 @@
 import { startGateway } from '../app.ts'
+import { seenFromHere } from '../connection.ts'
 import { migrateRecords } from '../drivers.ts'
 import { logger } from '../log.ts'
 import { type Command, installation } from './command.ts'
@@ -11,14 +12,17 @@ export const serveCommands: readonly Command[] = [
     usage: 'serve',
     help: 'runs the gateway',
     async run() {
+      // From here on: to process 1 of a container the system does nothing by itself, and the signal would be lost.
+      const stop = stopSignal()
       const config = await installation()
       const log = logger(config.server.logLevel)
       for (const warning of config.warnings) log.warn(warning)
       const gateway = await startGateway(config, log)
       const firstKey = await firstStart(gateway.records)
       process.stdout.write(`listening on ${gateway.url}\n`)
-      if (firstKey !== undefined) process.stdout.write(welcome(config.server.publicUrl ?? gateway.url, firstKey))
-      await stopSignal()
+      if (firstKey !== undefined)
+        process.stdout.write(welcome(config.server.publicUrl ?? seenFromHere(gateway.url), firstKey))
+      await stop
       log.info('stopping')
       await gateway.stop()
       return undefined

@@ -1,5 +1,5 @@
 import type { Config } from '../../config/load.ts'
-import { ask, connectionCode, connectionFault } from '../connection.ts'
+import { ask, connectionCode, connectionFault, httpUrl, seenFromHere } from '../connection.ts'
 import { type Check, failed, passed } from '../uploads/diagnosis.ts'
 import type { Records } from '../uploads/records.ts'
 import { doctorWorkspace, withTemporaryKey } from './account.ts'
@@ -52,8 +52,7 @@ async function visit(records: Records, config: Config, base: string): Promise<Ch
 /** Where the server listens, seen from this machine. */
 function ownAddress({ server: { host, port } }: Config): string | undefined {
   if (port === 0) return undefined
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
-  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`
+  return seenFromHere(httpUrl(host, port))
 }
 
 async function knock(base: string): Promise<Knock> {

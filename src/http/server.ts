@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http'
 import type { Socket } from 'node:net'
+import { httpUrl } from '../connection.ts'
 import { answerClientError } from './answer-errors.ts'
 import type { HttpHandler } from './handler.ts'
 
@@ -75,6 +76,5 @@ export function listen(server: Server, host: string, port: number): Promise<void
 
 export function urlOf(server: Server, host: string): string {
   const address = server.address()
-  const port = typeof address === 'object' ? address?.port : undefined
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+  return httpUrl(host, typeof address === 'object' ? address?.port : undefined)
 }

@@ -126,6 +126,15 @@ describe('the very first start', () => {
   })
 })
 
+describe('SIGTERM during the start', () => {
+  it('is not lost: what has just started ends with 0, also where the system would do nothing', async () => {
+    const folder = await newFolder(`process.kill(process.pid, 'SIGTERM')\n${config()}`)
+    const { code, stdout } = await fairlead(folder, ['serve'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^listening on /)
+  })
+})
+
 describe('SIGTERM during an upload', () => {
   it('lets the upload end, and then exits with 0', async () => {
     const gateway = await startGateway({ config: config(), env })

@@ -60,6 +60,8 @@ export interface S3Server extends S3Connection {
   stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
   /** On the same port again. */
   start(): Promise<void>
+  /** Another key of the same user. */
+  addKey(accessKeyId: string, secretAccessKey: string): Promise<void>
   /** Ends everything, and removes everything. */
   close(): Promise<void>
 }
@@ -152,6 +154,10 @@ async function startOnce(objects: 'memory' | 'disk'): Promise<S3Server> {
     async start() {
       if (objects === 'disk') await startBackend()
       await startGateway()
+    },
+    async addKey(accessKeyId, secretAccessKey) {
+      const key = [`--access-key=${accessKeyId}`, `--secret=${secretAccessKey}`]
+      await tool('radosgw-admin', '-c', configFile, 'key', 'create', '--uid=test', '--key-type=s3', ...key)
     },
     async close() {
       await Promise.all([...running.keys()].map((name) => end(name, 'SIGKILL')))
