@@ -51,7 +51,9 @@ describe('inside of another program', () => {
     const closed = close()
     await eventually(async () => expect((await call('GET', '/readyz')).status).toBe(503))
     await wire.send('llo')
-    expect((await wire.answer()).status).toBe(201)
+    const { status, headers } = await wire.answer()
+    expect({ status, connection: headers.get('connection') }).toEqual({ status: 201, connection: 'close' })
+    expect(await wire.closed()).toBe(true)
     await closed
     await close()
     expect((await call('GET', '/healthz')).status).toBe(503)

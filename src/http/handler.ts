@@ -118,6 +118,8 @@ function identify(options: HttpHandlerOptions, stopping: () => boolean): Koa.Mid
       options.log.info({ ...facts, workspaceId: principal?.workspaceId, ...(cut ? { cut } : {}) }, 'request')
     })
     await next()
+    // What began before the stop ends its connection as well.
+    if (stopping() && !ctx.headerSent) ctx.set('Connection', 'close')
   }
 }
 

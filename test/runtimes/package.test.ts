@@ -1,5 +1,4 @@
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFile } from 'node:child_process'
 import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,12 +7,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { clientOf, withRecords } from '../support/client.ts'
 import { projectRoot, startGateway } from '../support/gateway.ts'
 import { expectEverything } from './everything.ts'
+import { documentedHosts, expectContinue, expectOwnRoutes, runningHost } from './hosts.ts'
 
 const exec = promisify(execFile)
 const patienceMs = 120_000
 /** What `npm pack` and its build need of the repository. */
 const sources = ['bin', 'config', 'page', 'plugins', 'src', 'package.json', 'tsconfig.json', 'tsconfig.build.json']
 const npx = ['npx', '--no', 'fairlead']
+/** Koa comes with the package. */
+const besides = ['express@5.3.0', 'fastify@5.12.8', '@types/express@5.0.6', '@types/koa@3.0.3', '@types/node@24.19.2']
 
 /** A folder where somebody has installed the package, and nothing else. */
 let folder: string
@@ -35,25 +37,6 @@ beforeAll(async () => {
   })
 }, patienceMs)
 afterAll(() => rm(workshop, { recursive: true, force: true }))
-
-/** Runs a program of the folder's until it says where it listens, and what it prints as a key. */
-async function running(file: string, env: Record<string, string>, work: (url: string) => Promise<void>) {
-  const child = spawn(process.execPath, [file], { cwd: folder, env: { PATH: process.env['PATH'] ?? '', ...env } })
-  let err = ''
-  child.stderr.on('data', (chunk) => (err += String(chunk)))
-  try {
-    const url = await new Promise<string>((resolve, reject) => {
-      child.stdout.on('data', (chunk) => resolve(String(chunk).trim()))
-      child.once('exit', () => reject(new Error(err)))
-    })
-    await work(url)
-    const exit = once(child, 'exit')
-    child.kill('SIGTERM')
-    expect(await exit).toEqual([0, null])
-  } finally {
-    child.kill('SIGKILL')
-  }
-}
 
 describe('the package', () => {
   it('holds what runs, compiled, with its types, and nothing else', () => {
@@ -94,45 +77,57 @@ describe('the package', () => {
     }
   })
 
-  it('has types for who embeds it, configures it or writes a plugin', async () => {
-    const place = join(folder, 'typed')
-    await mkdir(place)
-    await writeFile(join(place, 'program.ts'), program)
-    await cp(join(projectRoot, 'examples/plugin/word-count.ts'), join(place, 'word-count.ts'))
-    const options = {
-      module: 'nodenext',
-      target: 'es2024',
-      strict: true,
-      noEmit: true,
-      types: ['node'],
-      allowImportingTsExtensions: true,
-    }
-    const compilerOptions = { ...options, typeRoots: [join(projectRoot, 'node_modules/@types')] }
-    await writeFile(join(place, 'tsconfig.json'), JSON.stringify({ compilerOptions }))
-    const tsc = join(projectRoot, 'node_modules/typescript/bin/tsc')
-    const ended = await exec(process.execPath, [tsc, '-p', place]).catch(({ stdout }: { stdout: string }) => ({
-      stdout,
-    }))
-    expect(ended.stdout).toBe('')
-  })
+  describe('beside other servers', () => {
+    let place: string
+    beforeAll(async () => {
+      place = join(folder, 'hosts')
+      await mkdir(place)
+      await writeFile(join(place, 'package.json'), '{ "private": true, "type": "module" }')
+      await exec('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', ...besides], { cwd: place })
+      await writeFile(join(place, 'program.ts'), program)
+      await cp(join(projectRoot, 'examples/plugin/word-count.ts'), join(place, 'word-count.ts'))
+      for (const { name, text } of await documentedHosts()) await writeFile(join(place, `${name}.ts`), text)
+    }, patienceMs)
 
-  it.each([
-    ['node:http', 'http.ts', httpHost, ''],
-    ['Koa, below a path of its own', 'koa.ts', koaHost, '/uploads'],
-  ])('answers inside of %s', { timeout: patienceMs }, async (_what, file, text, path) => {
-    await writeFile(join(folder, file), text)
-    const dataDir = join(folder, `data-${file}`)
-    await running(join(folder, file), { FAIRLEAD_DATA_DIR: dataDir }, async (url) => {
-      const { stdout } = await exec(npx[0] ?? '', [...npx.slice(1), 'keys', 'create', '--json'], {
-        cwd: folder,
-        env: { ...process.env, FAIRLEAD_DATA_DIR: dataDir },
+    it.each([
+      ['nodenext', 'nodenext'],
+      ['bundler', 'preserve'],
+    ])('has types for who embeds it, configures it or writes a plugin: %s', async (moduleResolution, module) => {
+      const options = {
+        target: 'es2024',
+        strict: true,
+        noEmit: true,
+        types: ['node'],
+        allowImportingTsExtensions: true,
+        // What `@types/koa` means: newer versions of that package bring other types.
+        paths: { 'content-disposition': ['./node_modules/@types/content-disposition'] },
+      }
+      const file = join(place, `tsconfig.${moduleResolution}.json`)
+      await writeFile(file, JSON.stringify({ compilerOptions: { ...options, module, moduleResolution } }))
+      const tsc = join(projectRoot, 'node_modules/typescript/bin/tsc')
+      const ended = await exec(process.execPath, [tsc, '-p', file]).catch(({ stdout }: { stdout: string }) => ({
+        stdout,
+      }))
+      expect(ended.stdout).toBe('')
+    })
+
+    it.each([
+      ['node', ''],
+      ['express', '/uploads'],
+      ['koa', '/uploads'],
+      ['fastify', '/uploads'],
+    ])('answers inside of %s, as the documentation has it', { timeout: patienceMs }, async (name, path) => {
+      const env = { FAIRLEAD_DATA_DIR: join(folder, `data-${name}`) }
+      await runningHost(join(place, `${name}.ts`), path, env, async (url) => {
+        const { stdout } = await exec(npx[0] ?? '', [...npx.slice(1), 'keys', 'create', '--json'], {
+          cwd: folder,
+          env: { ...process.env, ...env },
+        })
+        const key = /op_live_\w+/.exec(stdout)?.[0] ?? ''
+        await expectEverything({ url: `${url}${path}`, key })
+        await expectContinue(url, path, key)
+        if (path !== '') await expectOwnRoutes(url)
       })
-      const key = /op_live_\w+/.exec(stdout)?.[0] ?? ''
-      await expectEverything({ url: `${url}${path}`, key })
-      const other = await fetch(`${url}/elsewhere`)
-      expect({ status: other.status, text: path === '' ? '' : await other.text() }).toEqual(
-        path === '' ? { status: 404, text: '' } : { status: 200, text: 'the host' },
-      )
     })
   })
 })
@@ -154,47 +149,4 @@ createServer(handler).on('close', () => void close())
 defineConfig({ nonsense: true })
 // @ts-expect-error -- nor such a property
 export const plugin: Plugin = { name: 'x', provides: ['nonsense'] }
-`
-
-const httpHost = `
-import { createServer } from 'node:http'
-import { createFairlead } from 'fairlead'
-
-const fairlead = await createFairlead()
-const server = createServer(fairlead.handler)
-server.requestTimeout = 0
-server.listen(0, '127.0.0.1', () => console.log('http://127.0.0.1:' + server.address().port))
-process.on('SIGTERM', () => {
-  server.close()
-  server.closeIdleConnections()
-  void fairlead.close()
-})
-`
-
-const koaHost = `
-import { createServer } from 'node:http'
-import Koa from 'koa'
-import { createFairlead } from 'fairlead'
-
-const app = new Koa()
-const server = createServer()
-await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
-const url = 'http://127.0.0.1:' + server.address().port
-const fairlead = await createFairlead({ server: { publicUrl: url + '/uploads', shutdownGrace: 1 } })
-app.use((ctx) => {
-  if (!ctx.path.startsWith('/uploads/')) {
-    ctx.body = 'the host'
-    return
-  }
-  ctx.respond = false
-  ctx.req.url = ctx.req.url.slice('/uploads'.length)
-  fairlead.handler(ctx.req, ctx.res)
-})
-server.on('request', app.callback())
-console.log(url)
-process.on('SIGTERM', () => {
-  server.close()
-  server.closeIdleConnections()
-  void fairlead.close()
-})
 `
