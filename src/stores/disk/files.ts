@@ -62,12 +62,8 @@ export function directorySyncs(): DirectorySync {
 }
 
 export async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
+  await using handle = await open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+  await handle.sync()
 }
 
 /** Full, broken or out of descriptors: another time it may work. */
