@@ -39,5 +39,15 @@ export function downloadUrl(ctx: Ctx, catalog: Catalog, upload: Upload): string 
 /** A media type as a Content-Type header has it: parameters may follow, such as `audio/webm;codecs=opus`. */
 export const isContentType = (text: string): boolean => /^[ -~]{1,255}$/.test(text) && canonicalType(text) !== null
 
+/** As `measures` describes them. */
+export function measuresOf({ properties: { width = null, height = null, duration = null } }: Upload) {
+  return { width, height, duration }
+}
+
+export const timeText = (ms: number): string => new Date(ms).toISOString()
+
+/** More bytes may come. */
+export const isOpen = ({ state }: Upload): boolean => state === 'pending' || state === 'receiving'
+
 /** A path parameter; the router fills in every one that its path names. */
 export const param = (ctx: Ctx, name: string): string => ctx.params[name] ?? ''
