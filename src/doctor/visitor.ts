@@ -26,23 +26,16 @@ const rules = new Set([
   'project_forbidden',
 ])
 
-/** Calls the gateway as a client does. */
-export interface Visitor {
-  readonly base: string
-  /** @throws {Stopped} unless the answer has that status */
-  call(method: string, url: string, wanted: readonly number[], options?: AskOptions): Promise<Reply>
-}
+/** Calls the gateway as a client does. @throws {Stopped} unless the answer has one of those statuses */
+export type Call = (method: string, url: string, wanted: readonly number[], options?: AskOptions) => Promise<Reply>
 
-export function visitor(base: string, check: string): Visitor {
-  return {
-    base,
-    async call(method, url, wanted, options = {}) {
-      const reply = read(await reach(url, check, { ...options, method }))
-      if (wanted.includes(reply.status)) return reply
-      throw new Stopped(explainReply(check, `${method} ${shown(url)}`, reply))
-    },
+export const caller =
+  (check: string): Call =>
+  async (method, url, wanted, options = {}) => {
+    const reply = read(await reach(url, check, { ...options, method }))
+    if (wanted.includes(reply.status)) return reply
+    throw new Stopped(explainReply(check, `${method} ${shown(url)}`, reply))
   }
-}
 
 /** @throws {Stopped} */
 async function reach(url: string, check: string, options: AskOptions): Promise<Answer> {
@@ -55,7 +48,7 @@ async function reach(url: string, check: string, options: AskOptions): Promise<A
 }
 
 /** A URL without what is secret in it. */
-export function shown(url: string): string {
+function shown(url: string): string {
   const { origin, pathname } = new URL(url)
   return origin + pathname.replace(/[^\w./~-]/g, '')
 }
