@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../../config/load.ts'
+import { isRecord } from '../connection.ts'
 import { type Check, failed, passed } from '../uploads/diagnosis.ts'
 import { typeMatches } from '../uploads/policy.ts'
 import { sample, sampleName, sampleType } from './sample.ts'
-import { type Call, caller, isRecord, Stopped, textIn } from './visitor.ts'
+import { type Call, caller, Stopped, textIn } from './visitor.ts'
 
 /** Times that a file whose plugins take long is asked for, and milliseconds between. */
 const readyTries = 10

@@ -1,4 +1,4 @@
-import { type Answer, ask, type AskOptions, connectionFault } from '../connection.ts'
+import { type Answer, ask, type AskOptions, connectionFault, isRecord, read, type Reply } from '../connection.ts'
 import { type Check, failed, passed } from '../uploads/diagnosis.ts'
 
 /** An answer that cannot be gone on from; what it means is a check. */
@@ -8,12 +8,6 @@ export class Stopped extends Error {
     super(check.detail)
     this.check = check
   }
-}
-
-export interface Reply extends Answer {
-  readonly json: Readonly<Record<string, unknown>>
-  /** Our own error code in lower case; nothing when it is no error of ours. */
-  readonly code: string | undefined
 }
 
 /** What an installation may decide about files: the sample is not what it wants, and nothing is wrong. */
@@ -52,22 +46,6 @@ function shown(url: string): string {
   const { origin, pathname } = new URL(url)
   return origin + pathname.replace(/[^\w./~-]/g, '')
 }
-
-export function read(answer: Answer): Reply {
-  let json: Record<string, unknown> = {}
-  try {
-    const value: unknown = JSON.parse(answer.body.toString())
-    if (isRecord(value)) json = value
-  } catch {
-    // It is somebody else's.
-  }
-  const named = json['error_code'] ?? json['errorCode'] ?? (Array.isArray(json['detail']) ? 'validation_failed' : '')
-  const code = typeof named === 'string' && /^\w{1,64}$/.test(named) ? named.toLowerCase() : undefined
-  return { ...answer, json, code }
-}
-
-export const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Text of that name inside an object that may be anything. */
 export function textIn(value: unknown, name: string): string {
