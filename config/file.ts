@@ -5,8 +5,7 @@ import { ConfigError, describeValue, oneLine } from './error.ts'
 import { isRecord, wrongValue } from './fault.ts'
 
 export interface ConfigFile {
-  readonly path: string
-  /** The path as messages show it. */
+  /** Its path as messages show it. */
   readonly label: string
   /** The default export, unchecked. */
   readonly content: unknown
@@ -34,5 +33,5 @@ export async function readConfigFile(cwd: string, named: string | undefined): Pr
   if (content === undefined) {
     throw new ConfigError(`${label} has no default export; write: export default defineConfig({ … })`)
   }
-  return { path, label, content }
+  return { label, content }
 }

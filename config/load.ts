@@ -21,8 +21,6 @@ export interface Config extends DeepReadonly<Omit<Values, 'database' | 'storage'
   readonly database: { readonly url: string; readonly path: string }
   readonly storage: { readonly driver: 'disk' | 's3'; readonly directory: string }
   readonly plugins: readonly Plugin[]
-  /** The file that was read, if there was one. */
-  readonly configFile: string | null
   /** One line each about variables that change nothing. */
   readonly warnings: readonly string[]
 }
@@ -33,29 +31,21 @@ export interface LoadOptions {
   readonly env: Environment
   /** Takes the place of the configuration file, which is not looked for then. */
   readonly config?: UserConfig
-  /** Win over the environment, as a command's flags do. */
-  readonly overrides?: UserConfig
 }
 
 /**
- * Puts together defaults ← configuration file ← environment ← overrides.
+ * Puts together defaults ← configuration file ← environment.
  *
  * @throws {ConfigError} about the first thing that is wrong.
  */
-export async function loadConfig({ cwd, env, config, overrides = {} }: LoadOptions): Promise<Config> {
+export async function loadConfig({ cwd, env, config }: LoadOptions): Promise<Config> {
   const file = config === undefined ? await readConfigFile(cwd, env['FAIRLEAD_CONFIG']) : undefined
   const content = config ?? file?.content
   if (content !== undefined) check(content, file?.label)
   const variables = readEnvironment(env)
   const merged: Record<string, unknown> = {}
-  for (const option of options.filter(({ path }) => !path.includes('<name>'))) {
-    const layers = [valueAt(overrides, option.path), variables.get(option), valueAt(content, option.path)]
-    put(
-      merged,
-      option.path,
-      layers.find((value) => value !== undefined),
-    )
-  }
+  for (const option of options.filter(({ path }) => !path.includes('<name>')))
+    put(merged, option.path, variables.get(option) ?? valueAt(content, option.path))
   const values = check(merged)
   checkTogether(values)
   const plugins = values.plugins ?? (await defaultPlugins())
@@ -65,7 +55,6 @@ export async function loadConfig({ cwd, env, config, overrides = {} }: LoadOptio
     ...places(cwd, values),
     categories: Object.assign(Object.create(null), values.categories), // a name such as `constructor` finds nothing
     plugins: Object.freeze([...plugins]),
-    configFile: file?.path ?? null,
     warnings: environmentWarnings(env),
   })
 }

@@ -27,6 +27,9 @@ interface Kind<T extends z.ZodType> extends Pick<OptionFacts, 'takes' | 'read'> 
 }
 type Wording = Pick<OptionFacts, 'meaning' | 'variable' | 'secret'>
 
+export const hour = 3600 // seconds
+export const day = 24 * hour
+
 const facts = z.registry<OptionFacts>()
 
 /** An option with a default of its own, written as a configuration file would write it. */
@@ -85,6 +88,13 @@ export const oneOf = <const T extends readonly string[]>(names: T) => ({
 export const size = {
   type: z.union([z.int().min(1), parsed(values.parseSize)]),
   takes: 'bytes from 1 to 2^53 - 1, or text such as 500MB, 10GiB, 1.5 TiB',
+}
+
+export const yesOrNo = { type: z.boolean(), takes: 'true or false', read: values.readBoolean }
+
+export const httpUrl = {
+  type: parsed(values.parsePublicUrl),
+  takes: 'an absolute http or https URL without credentials, query or fragment',
 }
 
 export const path = {

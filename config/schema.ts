@@ -1,60 +1,39 @@
 import { z } from 'zod'
-import { absent, listOptions, type Option, oneOf, option, parsed, path, seconds, size, whole } from './option.ts'
+import { jwt } from './jwt.ts'
+import {
+  absent,
+  day,
+  hour,
+  httpUrl,
+  listOptions,
+  type Option,
+  oneOf,
+  option,
+  parsed,
+  path,
+  seconds,
+  size,
+  whole,
+  yesOrNo,
+} from './option.ts'
 import { pluginType } from './plugins.ts'
+import { s3 } from './s3.ts'
 import * as values from './values.ts'
-
-const hour = 3600 // seconds
-const day = 24 * hour
-
-/** S3 servers that differ from one another in what `src/stores/s3/profiles.ts` says. */
-export const profileNames = ['aws', 'r2', 'b2', 'ceph', 'garage', 'rustfs', 'seaweedfs', 'generic'] as const
-const jwtAlgorithms = [
-  'RS256',
-  'RS384',
-  'RS512',
-  'PS256',
-  'PS384',
-  'PS512',
-  'ES256',
-  'ES384',
-  'ES512',
-  'EdDSA',
-] as const
-
-const httpUrl = {
-  type: parsed(values.parsePublicUrl),
-  takes: 'an absolute http or https URL without credentials, query or fragment',
-}
-const claim = {
-  type: z.string().regex(/^[^.\s]{1,64}(\.[^.\s]{1,64}){0,4}$/),
-  takes: 'the name of a claim, or a path such as o.id',
-}
 
 const server = z.strictObject({
   host: option(
     { type: z.string().refine(values.isHost), takes: 'an IP address or a host name, without a port' },
     '127.0.0.1',
-    {
-      variable: 'FAIRLEAD_HOST',
-      meaning: 'Address to listen on; `0.0.0.0` or `::` for every one.',
-    },
+    { variable: 'FAIRLEAD_HOST', meaning: 'Address to listen on; `0.0.0.0` or `::` for every one.' },
   ),
   port: option(whole(0, 65_535), 8080, {
     variable: 'FAIRLEAD_PORT',
     meaning: 'Port to listen on; 0 takes any that is free.',
   }),
-  publicUrl: option(
-    {
-      type: z.nullable(parsed(values.parsePublicUrl)),
-      takes: 'an absolute http or https URL without credentials, query or fragment',
-    },
-    null,
-    {
-      variable: 'FAIRLEAD_PUBLIC_URL',
-      meaning:
-        'Where clients reach the gateway; begins every URL that it hands out. Without it: what the request says.',
-    },
-  ),
+  publicUrl: option({ ...httpUrl, type: z.nullable(httpUrl.type) }, null, {
+    variable: 'FAIRLEAD_PUBLIC_URL',
+    meaning: 'Where clients reach the gateway; begins every URL that it hands out. Without it: what the request says.',
+  }),
   trustProxy: option(
     {
       type: z.union([z.boolean(), z.int().min(0).max(64), z.array(z.string().refine(values.parseCidr)).min(1)]),
@@ -80,9 +59,7 @@ const server = z.strictObject({
     ['*'],
     { variable: 'FAIRLEAD_CORS_ORIGINS', meaning: 'Web pages of these origins may call the gateway.' },
   ),
-  page: option({ type: z.boolean(), takes: 'true or false' }, true, {
-    meaning: 'Whether `/` is a page to try the gateway with.',
-  }),
+  page: option(yesOrNo, true, { meaning: 'Whether `/` is a page to try the gateway with.' }),
   logLevel: option(oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']), 'info', {
     variable: 'FAIRLEAD_LOG_LEVEL',
     meaning: 'The least important lines that are logged.',
@@ -106,106 +83,6 @@ const database = z.strictObject({
 const storage = z.strictObject({
   driver: option(oneOf(['disk', 's3']), 'disk', { variable: 'FAIRLEAD_STORAGE', meaning: 'Where the files are.' }),
   directory: absent(path, '<dataDir>/objects', { meaning: 'Folder of the `disk` driver.' }),
-})
-
-const s3 = z.strictObject({
-  bucket: absent(
-    { type: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/), takes: 'the name of a bucket' },
-    'none',
-    { variable: 'FAIRLEAD_S3_BUCKET', meaning: 'Where the `s3` driver keeps the files. It must exist.' },
-  ),
-  endpoint: absent(httpUrl, "AWS's of the region", {
-    variable: 'FAIRLEAD_S3_ENDPOINT',
-    meaning: 'Address of the S3 server.',
-  }),
-  publicEndpoint: absent(httpUrl, '`s3.endpoint`', {
-    variable: 'FAIRLEAD_S3_PUBLIC_ENDPOINT',
-    meaning: 'Address of the same server as browsers reach it: presigned URLs begin with it.',
-  }),
-  region: absent({ type: z.string().regex(/^[A-Za-z0-9-]{1,64}$/), takes: 'the name of a region' }, "the profile's", {
-    variable: 'FAIRLEAD_S3_REGION',
-    meaning: 'Region that requests are signed for.',
-  }),
-  accessKeyId: absent({ type: z.string().min(1), takes: 'text that is not empty' }, 'as the AWS SDK finds it', {
-    variable: 'FAIRLEAD_S3_ACCESS_KEY_ID',
-    meaning: 'Goes with `s3.secretAccessKey`.',
-  }),
-  secretAccessKey: absent({ type: z.string().min(1), takes: 'text that is not empty' }, 'as the AWS SDK finds it', {
-    variable: 'FAIRLEAD_S3_SECRET_ACCESS_KEY',
-    secret: true,
-    meaning:
-      'Without the pair: the environment, the profile or the role of the machine, as the AWS SDK looks for them.',
-  }),
-  forcePathStyle: absent({ type: z.boolean(), takes: 'true or false', read: values.readBoolean }, "the profile's", {
-    variable: 'FAIRLEAD_S3_FORCE_PATH_STYLE',
-    meaning: 'The bucket is in the path of URLs, not in the host name.',
-  }),
-  profile: absent(oneOf(profileNames), 'by the endpoint, else `generic`', {
-    meaning: 'What the server is, where servers differ: see docs/s3.md.',
-  }),
-  downloads: option(oneOf(['redirect', 'proxy']), 'redirect', {
-    meaning: 'Whether a download is sent on to a presigned URL of the store, or passes through the gateway.',
-  }),
-  settle: option(seconds(day), 600, {
-    meaning:
-      'After an upload that broke off the store is looked at once more so much later: a request that was given up may still have an effect.',
-  }),
-  memory: option(
-    {
-      type: z.union([z.int(), parsed(values.parseSize)]).pipe(z.int().min(16 * 1024 * 1024)),
-      takes: 'bytes from 16 MiB',
-    },
-    '64MiB',
-    {
-      meaning: 'Memory for bytes on their way to the S3 server: see docs/s3.md for what to give it.',
-    },
-  ),
-})
-
-const names = (read: string) => ({
-  type: z.array(z.string().min(1).max(1_024)).min(1),
-  takes: read,
-  read: values.readList,
-})
-
-const jwt = z.strictObject({
-  jwksUrl: absent(httpUrl, 'none', {
-    variable: 'FAIRLEAD_JWT_JWKS_URL',
-    meaning: 'Where the public keys of the issuer are. This or `jwt.publicKey` makes the gateway take JWTs.',
-  }),
-  publicKey: absent(
-    {
-      type: z.string().regex(/^-----BEGIN (PUBLIC KEY|CERTIFICATE)-----\s[^]+-----END \1-----\s*$/),
-      takes: 'a public key (SPKI) or a certificate in PEM; \\n may stand for the line ends',
-      read: (text) => text.replaceAll('\\n', '\n'),
-    },
-    'none',
-    { variable: 'FAIRLEAD_JWT_PUBLIC_KEY', meaning: 'The key of the issuer, where there is no `jwt.jwksUrl`.' },
-  ),
-  issuer: absent({ type: z.string().min(1).max(1_024), takes: 'text that is not empty' }, 'none', {
-    variable: 'FAIRLEAD_JWT_ISSUER',
-    meaning: 'What `iss` must be. Without it any is taken that the key has signed: set it.',
-  }),
-  audience: absent(names('a list of names'), 'any', {
-    variable: 'FAIRLEAD_JWT_AUDIENCE',
-    meaning: '`aud` must hold one of these.',
-  }),
-  authorizedParties: absent(names('a list of origins or names'), 'any', {
-    variable: 'FAIRLEAD_JWT_AUTHORIZED_PARTIES',
-    meaning: '`azp` must be one of these; a token without it is refused then.',
-  }),
-  algorithms: option(
-    { type: z.array(z.enum(jwtAlgorithms)).min(1), takes: `a list of ${jwtAlgorithms.join(', ')}` },
-    ['RS256', 'ES256', 'EdDSA'],
-    { meaning: 'Signatures that are taken; `EdDSA` may also be called `Ed25519`. Symmetric ones never are.' },
-  ),
-  workspaceClaim: absent(claim, '`org_id`, or `o.id`', {
-    meaning: 'Claim that names the workspace; a dot leads into an object, unless a claim has the whole name.',
-  }),
-  scopesClaim: absent(claim, 'every user may read and write', {
-    meaning: 'Claim with the scopes `uploads:read` and `uploads:write`, as a list or separated by spaces.',
-  }),
-  leeway: option(whole(0, 300), 5, { meaning: 'Seconds by which the clocks may differ.' }),
 })
 
 const metrics = z.strictObject({
@@ -289,7 +166,7 @@ export const configSchema = z.strictObject({
         variable: 'FAIRLEAD_TUS_EXPIRY',
         meaning: 'How long an unfinished tus upload is kept after something has come for it.',
       }),
-      relativeLocation: option({ type: z.boolean(), takes: 'true or false' }, false, {
+      relativeLocation: option(yesOrNo, false, {
         meaning: 'A created tus upload is named by its path alone, without scheme and host.',
       }),
     })
@@ -297,7 +174,7 @@ export const configSchema = z.strictObject({
   download: z
     .strictObject({
       ttl: option(seconds(7 * day), hour, { meaning: 'How long a signed download URL is good.' }),
-      inlinePdf: option({ type: z.boolean(), takes: 'true or false' }, true, {
+      inlinePdf: option(yesOrNo, true, {
         meaning: 'Browsers may show a PDF in place; otherwise they save it.',
       }),
     })
@@ -320,7 +197,7 @@ export const configSchema = z.strictObject({
         'What clients may put a file under, and what it has to be like. Takes the place of the whole default set.',
     },
   ),
-  dedupe: option({ type: z.boolean(), takes: 'true or false' }, false, {
+  dedupe: option(yesOrNo, false, {
     meaning:
       'The direct API gives the record of a finished file to whoever declares the same SHA-256 and size in the same workspace, instead of taking the bytes again. Both then have one file: deleting it deletes it for both.',
   }),
@@ -336,9 +213,7 @@ export const configSchema = z.strictObject({
       prefix: option(
         { type: z.string().regex(/^[a-z][a-z0-9]{1,7}$/), takes: '2 to 8 of a-z and 0-9, a letter first' },
         'op',
-        {
-          meaning: 'How API keys begin: `op` makes `op_live_…`.',
-        },
+        { meaning: 'How API keys begin: `op` makes `op_live_…`.' },
       ),
     })
     .prefault({}),

@@ -36,27 +36,21 @@ export async function loadSecret(dataDir: string, configured: string | null): Pr
 }
 
 async function readSecret(path: string): Promise<Secret | undefined> {
-  const file = await open(path, 'r').catch((cause: NodeJS.ErrnoException) => {
+  await using file = await open(path, 'r').catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT') return undefined
     throw cause
   })
   if (!file) return undefined
-  try {
-    const { mode, size } = await file.stat()
-    const text = size <= largestFile ? await file.readFile('utf8') : ''
-    const [, digits] = /^([0-9a-f]{64})\n?$/.exec(text) ?? []
-    if (digits === undefined) {
-      const remedy = 'restore it from a backup, or remove it and lose the URLs that it signed'
-      throw new ConfigError(
-        `${oneLine(path)} is not a signing secret of ${secretBytes} bytes in hexadecimal; ${remedy}.`,
-      )
-    }
-    const exposed = process.platform !== 'win32' && (mode & 0o077) !== 0
-    const warning = exposed ? `${oneLine(path)} holds the signing secret, and others may read it; chmod 600 it.` : null
-    return { bytes: Buffer.from(digits, 'hex'), warning }
-  } finally {
-    await file.close()
+  const { mode, size } = await file.stat()
+  const text = size <= largestFile ? await file.readFile('utf8') : ''
+  const [, digits] = /^([0-9a-f]{64})\n?$/.exec(text) ?? []
+  if (digits === undefined) {
+    const remedy = 'restore it from a backup, or remove it and lose the URLs that it signed'
+    throw new ConfigError(`${oneLine(path)} is not a signing secret of ${secretBytes} bytes in hexadecimal; ${remedy}.`)
   }
+  const exposed = process.platform !== 'win32' && (mode & 0o077) !== 0
+  const warning = exposed ? `${oneLine(path)} holds the signing secret, and others may read it; chmod 600 it.` : null
+  return { bytes: Buffer.from(digits, 'hex'), warning }
 }
 
 /** Written under another name and then linked, so that a secret is there whole or not at all, and the first one wins. */
@@ -78,20 +72,12 @@ async function createSecret(dataDir: string, path: string): Promise<Secret> {
 }
 
 async function writeDurably(path: string, text: string): Promise<void> {
-  const file = await open(path, 'wx', 0o600)
-  try {
-    await file.writeFile(text)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
+  await using file = await open(path, 'wx', 0o600)
+  await file.writeFile(text)
+  await file.sync()
 }
 
 async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
+  await using folder = await open(path, 'r')
+  await folder.sync()
 }

@@ -1,4 +1,5 @@
-import { type Announce, line, make, sizeOf } from './elements.ts'
+import { bytesText } from '../src/bytes-text.ts'
+import { type Announce, line, make } from './elements.ts'
 import { type Asked, type Json, numberOf, textOf } from './gateway.ts'
 import { downloadOf, imageOf } from './record.ts'
 
@@ -68,7 +69,7 @@ function factsOf(record: Json): readonly (readonly [string, string])[] {
   )
   return [
     ['Type', textOf(record['content_type']) ?? 'unknown'],
-    ['Size', size === undefined ? 'unknown' : sizeOf(size)],
+    ['Size', size === undefined ? 'unknown' : bytesText(size)],
     ...(width === undefined || height === undefined ? [] : [['Dimensions', `${width} × ${height}`] as const]),
     ...(duration === undefined ? [] : [['Duration', `${Number(duration.toFixed(2))} s`] as const]),
     ['Id', textOf(record['id']) ?? ''],

@@ -2,7 +2,8 @@ import Uppy from '@uppy/core'
 import Dashboard from '@uppy/dashboard'
 import Tus from '@uppy/tus'
 import { DetailedError } from 'tus-js-client'
-import { type Announce, sizeOf } from './elements.ts'
+import { bytesText } from '../src/bytes-text.ts'
+import type { Announce } from './elements.ts'
 import { base, wordsOf } from './gateway.ts'
 
 /** Uploads at a time: a browser has six connections, and some are wanted for questions. */
@@ -53,7 +54,7 @@ export function uploader({ target, onFinished, announce }: UploaderOptions): Upl
     onAfterResponse: (request, response) => {
       const offset = Number(response.getHeader('Upload-Offset') ?? 0)
       if (request.getMethod() !== 'HEAD' || !(offset > 0)) return
-      announce(`Goes on after ${sizeOf(offset)} that the gateway already has.`, 'faint')
+      announce(`Goes on after ${bytesText(offset)} that the gateway already has.`, 'faint')
     },
     // Uppy shows the error's message: it becomes what the gateway said.
     onError: (error) => {

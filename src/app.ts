@@ -4,7 +4,6 @@ import type { Logger } from 'pino'
 import { ConfigError } from '../config/error.ts'
 import type { Config } from '../config/load.ts'
 import { loadSecret } from '../config/secret.ts'
-import { parseCidr } from '../config/values.ts'
 import { openLocker, openRecords, openStore } from './drivers.ts'
 import { dialects } from './dialects/all.ts'
 import type { DialectDependencies } from './dialects/dialect.ts'
@@ -17,7 +16,7 @@ import { type HttpHandler, httpHandler, type Route } from './http/handler.ts'
 import { measureRequests, metricsRoute, startMetricsServer } from './http/metrics.ts'
 import { operations } from './http/operations.ts'
 import { operationsApi, pageApi } from './http/operations-api.ts'
-import { originReader, type TrustProxy } from './http/origin.ts'
+import { originReader } from './http/origin.ts'
 import { page } from './http/page.ts'
 import { limited } from './http/rate-limit.ts'
 import { startHttpServer } from './http/server.ts'
@@ -139,7 +138,9 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     log,
   })
 
+  const facts = apiFacts(config)
   const dependencies: DialectDependencies = {
+    ...facts,
     service,
     catalog: makeCatalog({
       records,
@@ -153,12 +154,9 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     uploadUrls: makeUploadUrls({ records, store, tokens, ttlMs: config.presign.ttl * secondMs }),
     authenticate: limited(authenticator(records, config.keys.prefix, verifyToken), config.limits.requestsPerMinute),
     once: idempotency(records),
-    categories: Object.keys(config.categories),
     storeName: store.name,
-    filesPerBatch: config.limits.filesPerBatch,
     multipartThreshold: config.presign.multipartThreshold,
     bodyIdleMs: config.server.bodyIdleTimeout * secondMs,
-    maxFileSize: config.limits.maxFileSize,
     relativeLocation: config.tus.relativeLocation,
     inlinePdf: config.download.inlinePdf,
   }
@@ -171,13 +169,13 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
   const guides = dialects.flatMap(({ guide }) => guide ?? [])
   const handler = httpHandler({
     corsOrigins: config.server.corsOrigins,
-    origin: originReader(config.server.publicUrl, trustedProxies(config)),
+    origin: originReader(config.server.publicUrl, config.server.trustProxy),
     routes(routes) {
       operations(routes, records, store, () => stopping)
       metricsRoute(routes, metrics, config.metrics)
       if (config.server.page) page(routes)
       const about = config.server.page ? [...operationsApi, ...pageApi] : operationsApi
-      documentation(routes, [...dialects.flatMap(({ api }) => api(apiFacts(config))), ...about], guides)
+      documentation(routes, [...dialects.flatMap(({ api }) => api(facts)), ...about], guides)
       for (const dialect of dialects) dialect.routes(routes, dependencies)
     },
     measure: metrics && measureRequests(metrics),
@@ -234,7 +232,3 @@ const apiFacts = ({ categories, limits, presign, download }: Config): ApiFacts =
   presignTtl: presign.ttl,
   downloadTtl: download.ttl,
 })
-
-function trustedProxies({ server: { trustProxy } }: Config): TrustProxy {
-  return typeof trustProxy === 'object' ? trustProxy.flatMap((cidr) => parseCidr(cidr) ?? []) : trustProxy
-}

@@ -92,15 +92,43 @@ const mostBytes = 64 * 1024
 export async function ask(url: string, options: AskOptions = {}): Promise<Answer> {
   const signals = [AbortSignal.timeout(askMs), ...(options.signal ? [options.signal] : [])]
   const response = await fetch(url, { ...options, redirect: 'manual', signal: AbortSignal.any(signals) })
+  return { status: response.status, headers: response.headers, body: await beginning(response, mostBytes) }
+}
+
+/** The first bytes of a body: so many, and what comes along with the last of them. */
+export async function beginning({ body }: Response, most: number): Promise<Buffer> {
   const chunks: Uint8Array[] = []
   let bytes = 0
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of body ?? []) {
     chunks.push(chunk)
     bytes += chunk.length
-    if (bytes >= mostBytes) break
+    if (bytes >= most) break
   }
-  return { status: response.status, headers: response.headers, body: Buffer.concat(chunks) }
+  return Buffer.concat(chunks)
 }
+
+/** An answer of the gateway, or of somebody in its place. */
+export interface Reply extends Answer {
+  readonly json: Readonly<Record<string, unknown>>
+  /** Our own error code in lower case; nothing when it is no error of ours. */
+  readonly code: string | undefined
+}
+
+export function read(answer: Answer): Reply {
+  let json: Record<string, unknown> = {}
+  try {
+    const value: unknown = JSON.parse(answer.body.toString())
+    if (isRecord(value)) json = value
+  } catch {
+    // It is somebody else's.
+  }
+  const named = json['error_code'] ?? json['errorCode'] ?? (Array.isArray(json['detail']) ? 'validation_failed' : '')
+  const code = typeof named === 'string' && /^\w{1,64}$/.test(named) ? named.toLowerCase() : undefined
+  return { ...answer, json, code }
+}
+
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 export const httpUrl = (host: string, port: number | undefined): string =>
   `http://${host.includes(':') ? `[${host}]` : host}:${port}`

@@ -95,6 +95,10 @@ const storeRetrySeconds = 5
 export const storageUnavailable = (message: string, cause?: unknown): UploadError =>
   new UploadError('storage_failed', message, { cause, retryAfter: storeRetrySeconds })
 
+/** The code of an error of the system, such as `ENOENT`. */
+export const codeOf = (error: unknown): string | undefined =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+
 /** The same answer for what never was and for what another workspace owns. */
 export const notFound = (): UploadError => new UploadError('not_found', 'There is no such thing here.')
 

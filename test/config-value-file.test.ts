@@ -21,8 +21,7 @@ async function file(content: string | Uint8Array): Promise<string> {
   return path
 }
 
-const load = (env: Record<string, string>): Promise<Config> =>
-  loadConfig({ cwd: root, env, overrides: { plugins: [] } })
+const load = (env: Record<string, string>): Promise<Config> => loadConfig({ cwd: root, env })
 
 /** The one line that stops the start. */
 async function refusal(env: Record<string, string>): Promise<string> {

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { configurationPage, withOptions } from '../config/docs.ts'
 import { ConfigError } from '../config/error.ts'
 import { type Config, loadConfig } from '../config/load.ts'
-import { options, type UserConfig } from '../config/schema.ts'
+import { options } from '../config/schema.ts'
 import type { Plugin } from '../src/plugin.ts'
 
 let root = ''
@@ -24,8 +24,8 @@ async function folder(text?: string): Promise<string> {
   return path
 }
 
-const load = async (env: Record<string, string> = {}, text?: string, overrides: UserConfig = {}): Promise<Config> =>
-  loadConfig({ cwd: await folder(text), env, overrides: { plugins: [], ...overrides } })
+const load = async (env: Record<string, string> = {}, text?: string): Promise<Config> =>
+  loadConfig({ cwd: await folder(text), env })
 
 async function failure(promise: Promise<unknown>): Promise<ConfigError> {
   const error: unknown = await promise.then(
@@ -328,7 +328,6 @@ describe('configuration file', () => {
       limits: { maxFileSize: 5 * 2 ** 30, workspaceQuota: null },
       presign: { ttl: 900, confirmWithin: 86_400 },
       sweep: { interval: 30, orphanGrace: 3600, keepEnded: 604_800 },
-      configFile: null,
       warnings: [],
     })
     expect(Object.keys(config.categories)).toContain('other')
@@ -347,26 +346,21 @@ describe('configuration file', () => {
   it('ships with the default plugins', async () => {
     const shipped = await loadConfig({ cwd: join(import.meta.dirname, '..'), env: {} })
     const bare = await loadConfig({ cwd: await folder(), env: {} })
-    expect(shipped.configFile).toBe(join(import.meta.dirname, '../uploads.config.ts'))
     expect(shipped.plugins.map(({ name }) => name)).toEqual(bare.plugins.map(({ name }) => name))
   })
 
-  it('gives way to the environment, and that to overrides', async () => {
-    const text =
-      'export default { server: { port: 1, host: "::1" }, presign: { ttl: 1 }, limits: { workspaceQuota: "1kB" } }'
-    const overrides = { server: { port: 3 }, limits: { workspaceQuota: null } }
-    const config = await load({ FAIRLEAD_PORT: '2', FAIRLEAD_PRESIGN_TTL: '2' }, text, overrides)
-    expect(config.server).toMatchObject({ port: 3, host: '::1' })
+  it('gives way to the environment', async () => {
+    const text = 'export default { server: { port: 1, host: "::1" }, presign: { ttl: 1 } }'
+    const config = await load({ FAIRLEAD_PORT: '2', FAIRLEAD_PRESIGN_TTL: '2' }, text)
+    expect(config.server).toMatchObject({ port: 2, host: '::1' })
     expect(config.presign.ttl).toBe(2)
-    expect(config.limits.workspaceQuota).toBeNull()
   })
 
   it('is found by FAIRLEAD_CONFIG, relative to the working directory', async () => {
     const cwd = await folder('export default { server: { port: 1 } }')
     await writeFile(join(cwd, 'other.ts'), 'export default { server: { port: 2 } }')
-    const config = await loadConfig({ cwd, env: { FAIRLEAD_CONFIG: 'other.ts' }, overrides: { plugins: [] } })
+    const config = await loadConfig({ cwd, env: { FAIRLEAD_CONFIG: 'other.ts' } })
     expect(config.server.port).toBe(2)
-    expect(config.configFile).toBe(join(cwd, 'other.ts'))
   })
 
   it.each(['', 'missing.ts'])('FAIRLEAD_CONFIG=%j stops the start', async (name) => {
@@ -449,7 +443,7 @@ describe('configuration file', () => {
 
   it('is frozen, but for the plugins', async () => {
     const plugin: Plugin & { count: number } = { name: 'counter', count: 0 }
-    const config = await load({}, undefined, { plugins: [plugin] })
+    const config = await loadConfig({ cwd: root, env: {}, config: { plugins: [plugin] } })
     for (const part of [
       config,
       config.server,

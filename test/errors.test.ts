@@ -126,6 +126,16 @@ describe('an answer', () => {
     )
   })
 
+  it.each([
+    ['not_found', 'NOT_FOUND'],
+    ['range_not_satisfiable', 'RANGE_NOT_SATISFIABLE'],
+    ['checksum_mismatch', 'UNPROCESSABLE_ENTITY'],
+    ['chunk_checksum_mismatch', 'CHECKSUM_MISMATCH'],
+    ['internal', 'INTERNAL_SERVER_ERROR'],
+  ] as const)('of the code %s has the type %s', (code, type) => {
+    expect(errorAnswer(new UploadError(code, 'x'), raw).body['type']).toBe(type)
+  })
+
   it('tells nothing of a bug', () => {
     for (const asked of [presigned, raw]) {
       const answer = errorAnswer(new TypeError('secret of host db-1.internal'), asked)

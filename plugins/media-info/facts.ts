@@ -1,3 +1,5 @@
+import type { Properties } from '../../src/plugin.ts'
+
 /** What a parser has found so far. It fills this in as it goes, so that what it knew before it gave up is kept. */
 export interface Found {
   width?: number
@@ -21,13 +23,7 @@ export interface MediaFile {
 /** Fills in what it finds; throws where the file makes no sense. */
 export type Probe = (file: MediaFile, found: Found) => Promise<void>
 
-export interface Facts {
-  readonly width: number | null
-  readonly height: number | null
-  readonly duration: number | null
-  readonly codecs: readonly string[] | null
-  readonly pages: number | null
-}
+export type Facts = Required<Pick<Properties, keyof Found>>
 
 const maxPixels = 2 ** 31 // of one side
 const maxSeconds = 10 * 365 * 86_400

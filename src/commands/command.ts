@@ -77,19 +77,6 @@ export const list = (value: string | undefined): string[] | undefined =>
     .map((one) => one.trim())
     .filter((one) => one !== '')
 
-const sizeUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
-
-/** Such as `1.5 GiB`. */
-export function bytesText(bytes: number): string {
-  let value = bytes
-  let unit = 0
-  while (value >= 1_024 && unit < sizeUnits.length - 1) {
-    value /= 1_024
-    unit++
-  }
-  return `${Math.round(value * 10) / 10} ${sizeUnits[unit]}`
-}
-
 /** Columns, each as wide as its widest cell. */
 export function table(cells: readonly (readonly string[])[]): string {
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))

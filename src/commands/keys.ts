@@ -7,14 +7,8 @@ import { checkId, checkWorkspaceName, type Command, list, table, text, UsageErro
 const allScopes: readonly Scope[] = ['uploads:read', 'uploads:write']
 const maxNameLength = 128 // characters
 
-export interface KeyRequest {
-  readonly workspaceId: string
-  readonly userId: string
-  readonly name: string
-  readonly scopes?: readonly Scope[]
-  readonly projects?: readonly string[] | null
-  readonly expiresAt?: number | null
-}
+export type KeyRequest = Pick<ApiKey, 'workspaceId' | 'userId' | 'name'> &
+  Partial<Pick<ApiKey, 'scopes' | 'projects' | 'expiresAt'>>
 
 /** Makes a key, and its workspace when there is none. The key itself is not kept: it can be shown only now. */
 export async function createKey(

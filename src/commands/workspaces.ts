@@ -1,17 +1,9 @@
 import { parseSize } from '../../config/values.ts'
+import { bytesText } from '../bytes-text.ts'
 import { notFound } from '../errors.ts'
 import type { Usage, Workspace } from '../uploads/records.ts'
 import { isPersonalWorkspace } from '../uploads/workspace-id.ts'
-import {
-  bytesText,
-  checkId,
-  checkWorkspaceName,
-  type Command,
-  table,
-  text,
-  UsageError,
-  withRecords,
-} from './command.ts'
+import { checkId, checkWorkspaceName, type Command, table, text, UsageError, withRecords } from './command.ts'
 
 const usageDays = 30
 const dayMs = 86_400_000

@@ -1,3 +1,4 @@
+import type { ApiFacts } from '../http/api.ts'
 import type { Authenticate } from '../http/authenticate.ts'
 import type { Ctx, Routes } from '../http/context.ts'
 import type { Once } from '../http/idempotency.ts'
@@ -7,23 +8,19 @@ import type { UploadService } from '../uploads/service.ts'
 import type { UploadUrls } from '../uploads/upload-url.ts'
 import type { Upload } from '../uploads/upload.ts'
 
-export interface DialectDependencies {
+export interface DialectDependencies extends ApiFacts {
   readonly service: UploadService
   readonly catalog: Catalog
   readonly uploadUrls: UploadUrls
   readonly authenticate: Authenticate
   /** Answers what creates something. */
   readonly once: Once
-  readonly categories: readonly string[]
   /** What the store is called towards clients. */
   readonly storeName: string
-  readonly filesPerBatch: number
   /** Bytes above which a creation also tells of tus; `undefined`: none does. */
   readonly multipartThreshold: number | undefined
   /** Milliseconds without a byte after which a body is given up. */
   readonly bodyIdleMs: number
-  /** Bytes of one file at most. */
-  readonly maxFileSize: number
   /** The address of a tus upload is told without scheme and host. */
   readonly relativeLocation: boolean
   /** PDF files may be shown in the browser. */
@@ -41,6 +38,16 @@ export function downloadUrl(ctx: Ctx, catalog: Catalog, upload: Upload): string 
 
 /** A media type as a Content-Type header has it: parameters may follow, such as `audio/webm;codecs=opus`. */
 export const isContentType = (text: string): boolean => /^[ -~]{1,255}$/.test(text) && canonicalType(text) !== null
+
+/** As `measures` describes them. */
+export function measuresOf({ properties: { width = null, height = null, duration = null } }: Upload) {
+  return { width, height, duration }
+}
+
+export const timeText = (ms: number): string => new Date(ms).toISOString()
+
+/** More bytes may come. */
+export const isOpen = ({ state }: Upload): boolean => state === 'pending' || state === 'receiving'
 
 /** A path parameter; the router fills in every one that its path names. */
 export const param = (ctx: Ctx, name: string): string => ctx.params[name] ?? ''

@@ -14,19 +14,17 @@ import type { Guide } from '../http/documentation.ts'
 import { blobSchema, directExample, directSchema, pendingExample, readyExample } from './direct-schemas.ts'
 import { tusOfferExample } from './tus-offer.ts'
 
-const tag = 'Direct'
-const notAcceptable = ['not_acceptable'] as const
+const withKey = { tag: 'Direct', security: anyKey } as const
 
 /** This API's part of the OpenAPI document. */
 export const directApi = (facts: ApiFacts): readonly Operation[] => [
   {
+    ...withKey,
     method: 'post',
     path: '/api/v1/upload/direct',
     id: 'createDirectUpload',
-    tag,
     summary: 'Create a direct upload',
     description: `As Active Storage's browser client asks for it. \`direct_upload.url\` takes the bytes for ${facts.presignTtl} seconds, by a PUT with exactly the headers that are given; other bytes than the checksum's are refused. There is no confirm: the file is looked at when it has come. Where the installation looks for files that it has already, one of the same SHA-256 and size comes back with \`direct_upload: null\`. In S3 one PUT brings at most \`largest_put\` bytes, of which a 413 tells together with \`tus_endpoint\`, where larger files can come. Unknown fields are ignored. Scope: \`uploads:write\`.`,
-    security: anyKey,
     params: { header: z.object({ 'Idempotency-Key': idempotencyParameter }) },
     body: jsonBody(directSchema, { blob: directExample }),
     answers: {
@@ -36,17 +34,16 @@ export const directApi = (facts: ApiFacts): readonly Operation[] => [
         found: readyExample,
       }),
     },
-    refusals: [...jsonBodyRefusals, ...fileRefusals, ...idempotencyRefusals, 'scope_missing', ...notAcceptable],
+    refusals: [...jsonBodyRefusals, ...fileRefusals, ...idempotencyRefusals, 'scope_missing', 'not_acceptable'],
   },
   {
+    ...withKey,
     method: 'get',
     path: '/api/v1/upload/direct/{signed_id}',
     id: 'getDirectUpload',
-    tag,
     summary: 'Read a direct upload',
     description:
       'Bytes that have come are looked at first: `metadata` tells that they were. Without bytes, and while plugins take longer than the installation lets a request wait, `metadata` is empty. An upload whose bytes were refused answers with the reason, one that was never finished with 410. A signed id that was changed is a 404. Scope: `uploads:read`.',
-    security: anyKey,
     params: { path: z.object({ signed_id: z.string().meta({ description: '`signed_id` of the creation.' }) }) },
     answers: { 200: jsonAnswer('The record.', blobSchema, { ready: readyExample }) },
     refusals: [
@@ -56,7 +53,7 @@ export const directApi = (facts: ApiFacts): readonly Operation[] => [
       'project_forbidden',
       'upload_state_conflict',
       'upload_expired',
-      ...notAcceptable,
+      'not_acceptable',
     ],
   },
 ]

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { timestamp, wholeBytes } from '../http/api.ts'
+import { measures, timestamp, wholeBytes } from '../http/api.ts'
 import { sample } from '../http/api-examples.ts'
 import type { Checksum } from '../uploads/upload.ts'
 import { contentType, filename } from './presigned-schemas.ts'
@@ -50,9 +50,7 @@ export const blobSchema = z
         z.strictObject({
           identified: z.literal(true),
           analyzed: z.literal(true),
-          width: z.int().min(0).nullable().meta({ description: 'Pixels, as displayed.' }),
-          height: z.int().min(0).nullable(),
-          duration: z.number().min(0).nullable().meta({ description: 'Seconds.' }),
+          ...measures,
         }),
       ])
       .meta({ description: 'Empty until the bytes were looked at. `null`: there is none, or it is not known.' }),

@@ -2,7 +2,7 @@ import { create as contentDisposition } from 'content-disposition'
 import { z } from 'zod'
 import { readJson, validate } from '../http/request.ts'
 import type { NewUpload, Upload } from '../uploads/upload.ts'
-import { type Dialect, param } from './dialect.ts'
+import { type Dialect, isOpen, measuresOf, param, timeText } from './dialect.ts'
 import { type BlobView, directSchema } from './direct-schemas.ts'
 import { orByTus, tusOffer } from './tus-offer.ts'
 
@@ -19,7 +19,7 @@ export const direct: Dialect = (routes, deps) => {
     service_name: storeName,
     byte_size: upload.size ?? upload.declaredSize ?? 0,
     checksum: checksum ?? upload.declaredChecksum?.digest ?? base64(upload.sha256),
-    created_at: new Date(upload.createdAt).toISOString(),
+    created_at: timeText(upload.createdAt),
     signed_id: catalog.signedId(upload),
     direct_upload: directUpload,
   })
@@ -46,7 +46,7 @@ export const direct: Dialect = (routes, deps) => {
         service.create(principal, draft, claim, 'arrival').catch((error: unknown) => orByTus(ctx, error)),
       recall: (id) => service.recall(id),
       async answer(upload) {
-        const open = upload.state === 'pending' || upload.state === 'receiving'
+        const open = isOpen(upload)
         const terms = { disposition: dispositionOf(upload) }
         const url = open ? await uploadUrls.make(upload, ctx.state.origin.url, terms) : null
         const offer = open ? tusOffer(ctx, upload, multipartThreshold) : {}
@@ -62,11 +62,8 @@ export const direct: Dialect = (routes, deps) => {
   })
 }
 
-function metadataOf({ state, properties }: Upload): BlobView['metadata'] {
-  if (state !== 'ready') return {}
-  const { width = null, height = null, duration = null } = properties
-  return { identified: true, analyzed: true, width, height, duration }
-}
+const metadataOf = (upload: Upload): BlobView['metadata'] =>
+  upload.state === 'ready' ? { identified: true, analyzed: true, ...measuresOf(upload) } : {}
 
 /** One blank for several: signatures are made of headers in which they count as one. */
 const dispositionOf = ({ filename }: Upload): string => contentDisposition(filename.replaceAll(/\s+/g, ' '))

@@ -6,6 +6,7 @@ import {
   idempotencyParameter,
   idempotencyRefusals,
   jsonAnswer,
+  measures,
   type Operation,
   timestamp,
   wholeBytes,
@@ -17,9 +18,9 @@ import { codePoints } from '../uploads/policy.ts'
 
 export const maxNameLength = 255 // characters
 const maxMetaEntries = 64
-export const idPattern = /^[A-Za-z0-9_-]{1,64}$/
+const idPattern = /^[A-Za-z0-9_-]{1,64}$/
 
-const projectId = z.string().regex(idPattern, 'A project id has 1 to 64 of A-Z, a-z, 0-9, _ and -.')
+export const projectId = z.string().regex(idPattern, 'A project id has 1 to 64 of A-Z, a-z, 0-9, _ and -.')
 export const projectParameter = z.object({ project_id: projectId })
 
 /** .NET writes the members of its objects with capitals, unless it is told otherwise. */
@@ -61,9 +62,7 @@ const taskSchema = z.strictObject({ id: z.uuid(), ...task }).meta({ id: 'FormTas
 const fileSchema = z
   .strictObject({
     ...task,
-    width: z.int().min(0).nullable().meta({ description: 'Pixels, as displayed.' }),
-    height: z.int().min(0).nullable(),
-    duration: z.number().min(0).nullable().meta({ description: 'Seconds.' }),
+    ...measures,
     downloadUrl: z.url().nullable().meta({ description: 'Signed; works without credentials until it expires.' }),
   })
   .meta({ id: 'FormFile' })
@@ -145,7 +144,7 @@ const payloadExample: z.infer<typeof payloadSchema> = {
   },
 }
 
-const tag = 'Form'
+const withKey = { tag: 'Form', security: anyKey } as const
 const common = ['scope_missing', 'project_forbidden', 'validation_failed', 'not_acceptable'] as const
 const inProject = z.object({
   team_id: z.string().meta({ description: 'Must be a workspace that the caller belongs to.' }),
@@ -182,13 +181,12 @@ export const formApi = ({ maxFileSize, filesPerBatch }: ApiFacts): readonly Oper
     { path: '/v2/{team_id}/project/{project_id}/upload', id: 'createFormUpload', named: true },
     { path: '/api/v1/uploads', id: 'createFormUploadInOwnWorkspace', named: false },
   ].map(({ path, id, named }): Operation => ({
+    ...withKey,
     method: 'post',
     path,
     id,
-    tag,
     summary: 'Upload files as a form',
     description: `A form with 1 to ${filesPerBatch} parts named \`file\`, each with a file name and at most ${maxFileSize} bytes, and the fields in any order; other parts are skipped. A field has at most ${maxFieldBytes} bytes. A file that is refused fails its own task; when all are, the request fails with the reason of the first. When the form breaks off or goes over a limit, nothing of it remains. ${named ? '`projectId`, where it is sent, is the one of the path.' : '`projectId` is required here.'} Scope: \`uploads:write\`.`,
-    security: anyKey,
     params: {
       ...(named ? { path: inProject } : {}),
       header: z.object({ 'Idempotency-Key': idempotencyParameter }),
@@ -209,25 +207,23 @@ export const formApi = ({ maxFileSize, filesPerBatch }: ApiFacts): readonly Oper
     ],
   })),
   {
+    ...withKey,
     method: 'get',
     path: '/v2/{team_id}/project/{project_id}/upload/{upload_id}',
     id: 'getFormUpload',
-    tag,
     summary: 'Read what a form has brought',
     description: 'The files by the ids of their tasks. Scope: `uploads:read`.',
-    security: anyKey,
     params: oneBatch,
     answers: { 200: jsonAnswer('The upload.', payloadSchema, { form: payloadExample }) },
     refusals: [...common, 'not_found'],
   },
   {
+    ...withKey,
     method: 'delete',
     path: '/v2/{team_id}/project/{project_id}/upload/{upload_id}',
     id: 'deleteFormUpload',
-    tag,
     summary: 'Delete what a form has brought',
     description: 'All of its files at once. Scope: `uploads:write`.',
-    security: anyKey,
     params: oneBatch,
     answers: { 204: { description: 'Done. There is no body.' } },
     refusals: [...common, 'not_found', 'asset_referenced'],

@@ -7,7 +7,15 @@ import type { Body } from '../uploads/ingest.ts'
 import { cleanName, codePoints } from '../uploads/policy.ts'
 import type { Batch } from '../uploads/records.ts'
 import type { NewUpload, Upload, UploadState } from '../uploads/upload.ts'
-import { type Dialect, type DialectDependencies, downloadUrl, isContentType, param } from './dialect.ts'
+import {
+  type Dialect,
+  type DialectDependencies,
+  downloadUrl,
+  isContentType,
+  measuresOf,
+  param,
+  timeText,
+} from './dialect.ts'
 import {
   type BatchView,
   fieldsSchema,
@@ -67,7 +75,7 @@ export const form: Dialect = (routes, deps) => {
         files: Object.fromEntries(files),
         meta: batch.meta,
         folder_id: null,
-        created_at: time(batch.createdAt),
+        created_at: timeText(batch.createdAt),
       },
     }
   })
@@ -157,8 +165,6 @@ function jsonOf(text: string): unknown {
   }
 }
 
-const time = (ms: number): string => new Date(ms).toISOString()
-
 function statusOf(batch: Batch): BatchView['status'] {
   const words = new Set(batch.uploads.map(({ state }) => statusWords[state]))
   if (words.has('processing')) return 'processing'
@@ -180,9 +186,8 @@ function taskView(upload: Upload): Omit<TaskView, 'id'> {
 }
 
 function fileView(ctx: Ctx, { catalog }: DialectDependencies, upload: Upload): FileView {
-  const { width = null, height = null, duration = null } = upload.properties
   const url = upload.state === 'ready' ? downloadUrl(ctx, catalog, upload) : null
-  return { ...taskView(upload), width, height, duration, downloadUrl: url }
+  return { ...taskView(upload), ...measuresOf(upload), downloadUrl: url }
 }
 
 function batchView(batch: Batch): BatchView {
@@ -196,8 +201,8 @@ function batchView(batch: Batch): BatchView {
     status: statusOf(batch),
     fileType: formats.size > 1 ? 'mixed' : format,
     fileSize: uploads.reduce((sum, upload) => sum + (upload.size ?? upload.received), 0),
-    createdAt: time(batch.createdAt),
-    updatedAt: time(Math.max(batch.createdAt, ...uploads.map(({ updatedAt }) => updatedAt))),
+    createdAt: timeText(batch.createdAt),
+    updatedAt: timeText(Math.max(batch.createdAt, ...uploads.map(({ updatedAt }) => updatedAt))),
     tasks: uploads.map((upload) => ({ id: upload.id, ...taskView(upload) })),
   }
 }

@@ -9,6 +9,7 @@ import {
   jsonAnswer,
   jsonBody,
   jsonBodyRefusals,
+  nextCursor,
   nobody,
   type Operation,
   uploadIdParameter,
@@ -25,7 +26,6 @@ import {
   createExample,
   createSchema,
   listSchema,
-  nextCursor,
   uploadExample,
   uploadSchema,
   usageExample,
@@ -36,22 +36,20 @@ import {
 } from './presigned-schemas.ts'
 import { tusOfferExample } from './tus-offer.ts'
 
-const tag = 'Presigned'
+const withKey = { tag: 'Presigned', security: anyKey } as const
 const one = { path: z.object({ upload_id: uploadIdParameter }) }
-const notAcceptable = ['not_acceptable'] as const
 const contextExample = { context_type: uploadExample.context_type, context_id: uploadExample.context_id }
-const readOne = ['scope_missing', 'not_found', 'project_forbidden', ...notAcceptable] as const
+const readOne = ['scope_missing', 'not_found', 'project_forbidden', 'not_acceptable'] as const
 
 /** This API's part of the OpenAPI document. */
 export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
   {
+    ...withKey,
     method: 'post',
     path: '/api/v1/uploads',
     id: 'createUpload',
-    tag,
     summary: 'Create an upload',
     description: `Answers with the URL that takes the bytes, good for ${facts.presignTtl} seconds. A file has at most ${facts.maxFileSize} bytes; a category may allow less. A declared size that does not fit into what the workspace's quota leaves is refused here already. In S3 one PUT brings at most \`largest_put\` bytes, of which a 413 tells together with \`tus_endpoint\`, where larger files can come. Unknown fields are ignored. Scope: \`uploads:write\`.`,
-    security: anyKey,
     params: { header: z.object({ 'Idempotency-Key': idempotencyParameter }) },
     body: jsonBody(createSchema(facts.categories), { upload: createExample(facts.categories) }),
     answers: {
@@ -60,13 +58,13 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
         large: answerExample({ ...createdExample, tus: tusOfferExample }),
       }),
     },
-    refusals: [...jsonBodyRefusals, ...fileRefusals, ...idempotencyRefusals, 'scope_missing', ...notAcceptable],
+    refusals: [...jsonBodyRefusals, ...fileRefusals, ...idempotencyRefusals, 'scope_missing', 'not_acceptable'],
   },
   {
+    ...withKey,
     method: 'put',
     path: `${uploadUrlPath}/{upload_id}`,
     id: 'putUploadBytes',
-    tag,
     summary: 'Send the bytes',
     description:
       'The `upload_url` of the creation, or the `direct_upload.url` of a direct upload; with the `s3` driver that URL leads to the S3 server instead. Takes exactly the size, type and checksum that were declared. A PUT that fails keeps nothing and can be tried again; one that worked can be repeated until the confirm, or, of a direct upload, until the bytes have been looked at.',
@@ -106,14 +104,13 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
     { path: '/api/v1/uploads/{upload_id}', id: 'confirmUpload' },
     { path: '/api/v1/uploads/{upload_id}/confirm', id: 'confirmUploadAtItsOwnPath' },
   ].map(({ path, id }): Operation => ({
+    ...withKey,
     method: 'post',
     path,
     id,
-    tag,
     summary: 'Confirm an upload',
     description:
       'The bytes are checked and charged. Again: the same answer. `processing` where that takes longer than the installation lets a request wait; read the upload again then. Scope: `uploads:write`.',
-    security: anyKey,
     params: one,
     body: { ...jsonBody(confirmSchema, { context: contextExample, nothing: {} }), required: false },
     answers: {
@@ -131,69 +128,66 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
     ],
   })),
   {
+    ...withKey,
     method: 'get',
     path: '/api/v1/uploads/{upload_id}',
     id: 'getUpload',
-    tag,
     summary: 'Read an upload',
     description: 'Whichever way it came. Scope: `uploads:read`.',
-    security: anyKey,
     params: one,
     answers: { 200: jsonAnswer('The upload.', answer(uploadSchema), { confirmed: answerExample(uploadExample) }) },
     refusals: readOne,
   },
   {
+    ...withKey,
     method: 'delete',
     path: '/api/v1/uploads/{upload_id}',
     id: 'deleteUpload',
-    tag,
     summary: 'Delete an upload',
     description:
       'Its bytes are given back to the quota at once, the object goes after the answer; what still receives it is stopped. Scope: `uploads:write`.',
-    security: anyKey,
     params: one,
     answers: { 200: jsonAnswer('It is gone.', answer(z.strictObject({})), { gone: answerExample({}) }) },
     refusals: [...readOne, 'asset_referenced'],
   },
   {
+    ...withKey,
     method: 'get',
     path: '/api/v1/uploads',
     id: 'listUploads',
-    tag,
     summary: 'List uploads',
     description: 'Newest first, stable while others come and go. Scope: `uploads:read`.',
-    security: anyKey,
     params: { query: listSchema },
     answers: {
       200: jsonAnswer('A page.', answer(z.array(uploadSchema), { next_cursor: nextCursor }), {
         page: answerExample([uploadExample], { next_cursor: sample.id }),
       }),
     },
-    refusals: ['validation_failed', 'scope_missing', 'project_forbidden', ...notAcceptable],
+    refusals: ['validation_failed', 'scope_missing', 'project_forbidden', 'not_acceptable'],
   },
   {
+    ...withKey,
     method: 'get',
     path: '/api/v1/usage/summary',
     id: 'getUsageSummary',
     tag: 'Account',
     summary: 'What the workspace uses',
     description: 'Scope: `uploads:read`.',
-    security: anyKey,
     params: { query: usageSchema },
     answers: {
       200: jsonAnswer('Bytes, counts and days.', answer(usageSummarySchema), { month: answerExample(usageExample) }),
     },
-    refusals: ['validation_failed', 'scope_missing', 'not_found', ...notAcceptable],
+    refusals: ['validation_failed', 'scope_missing', 'not_found', 'not_acceptable'],
   },
   {
+    ...withKey,
     method: 'get',
     path: '/api/v1/auth/whoami',
     id: 'whoami',
     tag: 'Account',
     summary: 'Who is calling',
-    security: anyKey,
     answers: { 200: jsonAnswer('The caller.', answer(whoamiSchema), { key: answerExample(whoamiExample) }) },
-    refusals: notAcceptable,
+    refusals: ['not_acceptable'],
   },
 ]
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { timestamp, wholeBytes } from '../http/api.ts'
+import { measures, timestamp, wholeBytes } from '../http/api.ts'
 import { sample } from '../http/api-examples.ts'
 import { isMimeType } from '../uploads/names.ts'
 import { maxFilenameLength, nameFault } from '../uploads/policy.ts'
@@ -51,7 +51,7 @@ const contextFields = {
     .meta({ description: 'What the file belongs to in your application. Goes together with `context_id`.' }),
   context_id: z.string().min(1).max(maxContextLength).nullish(),
 }
-export type ContextFields = { context_type?: string | null | undefined; context_id?: string | null | undefined }
+export type ContextFields = z.infer<z.ZodObject<typeof contextFields>>
 const together = (body: ContextFields): boolean => (body.context_type == null) === (body.context_id == null)
 const togetherFault = {
   message: 'context_type and context_id go together.',
@@ -117,11 +117,6 @@ export const answerExample = (data: unknown, more: object = {}) => ({
   meta: { request_id: 'req_5f0c2d8e7a1b4c39', timestamp: sample.updatedAt, ...more },
 })
 
-export const nextCursor = z
-  .uuid()
-  .nullable()
-  .meta({ description: '`null` at the end. A page may be short, even empty, and still have a next one.' })
-
 export const uploadSchema = z
   .strictObject({
     id: z.uuid(),
@@ -141,9 +136,7 @@ export const uploadSchema = z
     context_type: z.string().nullable(),
     context_id: z.string().nullable(),
     metadata: z.record(z.string(), z.string()),
-    width: z.int().min(0).nullable().meta({ description: 'Pixels, as displayed.' }),
-    height: z.int().min(0).nullable(),
-    duration: z.number().min(0).nullable().meta({ description: 'Seconds.' }),
+    ...measures,
     created_at: timestamp,
     updated_at: timestamp,
   })

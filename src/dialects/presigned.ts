@@ -11,7 +11,7 @@ import {
   type UploadState,
   uploadStates,
 } from '../uploads/upload.ts'
-import { type Dialect, type DialectDependencies, downloadUrl, param } from './dialect.ts'
+import { type Dialect, type DialectDependencies, downloadUrl, measuresOf, param, timeText } from './dialect.ts'
 import {
   confirmSchema,
   type ContextFields,
@@ -40,8 +40,7 @@ const statesOf = (status: string): UploadState[] => uploadStates.filter((state) 
 const contextOf = ({ context_type: type, context_id: id }: ContextFields): UploadContextRef | null =>
   type == null || id == null ? null : { type, id }
 
-const time = (ms: number): string => new Date(ms).toISOString()
-const meta = (ctx: Ctx) => ({ request_id: ctx.state.requestId, timestamp: time(Date.now()) })
+const meta = (ctx: Ctx) => ({ request_id: ctx.state.requestId, timestamp: timeText(Date.now()) })
 
 /** Create, PUT, confirm, delete; and the reads of this API. */
 export const presigned: Dialect = (routes, deps) => {
@@ -138,12 +137,12 @@ export const presigned: Dialect = (routes, deps) => {
     const { range } = validate(usageSchema, { ...ctx.query }, 'query')
     const end = Date.now()
     const start = end - (usageRanges[range] - 1) * dayMs
-    const { workspace, counts, days } = await catalog.usage(principal, time(start).slice(0, 10))
+    const { workspace, counts, days } = await catalog.usage(principal, timeText(start).slice(0, 10))
     const { used, reserved, limit } = workspace
     ctx.body = {
       data: {
         range,
-        period: { start: `${time(start).slice(0, 10)}T00:00:00.000Z`, end: time(end) },
+        period: { start: `${timeText(start).slice(0, 10)}T00:00:00.000Z`, end: timeText(end) },
         storage: {
           used_bytes: used,
           reserved_bytes: reserved,
@@ -187,11 +186,9 @@ function uploadView(ctx: Ctx, deps: DialectDependencies, upload: Upload): Upload
     context_type: upload.context?.type ?? null,
     context_id: upload.context?.id ?? null,
     metadata: upload.metadata,
-    width: properties.width ?? null,
-    height: properties.height ?? null,
-    duration: properties.duration ?? null,
-    created_at: time(upload.createdAt),
-    updated_at: time(upload.updatedAt),
+    ...measuresOf(upload),
+    created_at: timeText(upload.createdAt),
+    updated_at: timeText(upload.updatedAt),
   }
 }
 

@@ -9,6 +9,8 @@ import {
   jsonAnswer,
   jsonBody,
   jsonBodyRefusals,
+  measures,
+  nextCursor,
   type Operation,
   uploadIdParameter,
   wholeBytes,
@@ -49,9 +51,7 @@ const assetSchema = z
     size: wholeBytes,
     fileUrl: z.url().meta({ description: 'Signed; works without credentials until it expires.' }),
     fileKey: z.string().meta({ description: 'Where the store has it; nothing that a client sent is part of it.' }),
-    width: z.int().min(0).nullable().meta({ description: 'Pixels, as displayed.' }),
-    height: z.int().min(0).nullable(),
-    duration: z.number().min(0).nullable().meta({ description: 'Seconds.' }),
+    ...measures,
   })
   .meta({ id: 'Asset', description: 'One file that came whole.' })
 
@@ -71,12 +71,8 @@ const assetExample: z.infer<typeof assetSchema> = {
 
 const answer = (data: z.ZodType, meta: Record<string, z.ZodType> = {}): z.ZodType =>
   z.strictObject({ data, meta: z.strictObject(meta) })
-const nextPageCursor = z
-  .uuid()
-  .nullable()
-  .meta({ description: '`null` at the end. A page may be short, even empty, and still have a next one.' })
 
-const tag = 'Raw'
+const withKey = { tag: 'Raw', security: anyKey } as const
 const common = ['scope_missing', 'project_forbidden', 'not_acceptable'] as const
 const oneExample = { asset: { data: assetExample, meta: {} } }
 const oneAsset = { assetId: uploadIdParameter }
@@ -85,13 +81,12 @@ const gone = { 204: { description: 'Done. There is no body.' } }
 /** This API's part of the OpenAPI document. */
 export const rawApi = ({ maxFileSize }: ApiFacts): readonly Operation[] => [
   {
+    ...withKey,
     method: 'post',
     path: '/v1/uploads',
     id: 'createAsset',
-    tag,
     summary: 'Upload a file in one request',
     description: `The body is the file, of 1 to ${maxFileSize} bytes, with a Content-Length or chunked, uncompressed; its Content-Type is a hint. Send \`Expect: 100-continue\` to learn of a refusal before the bytes are sent. Scope: \`uploads:write\`.`,
-    security: anyKey,
     params: { header: createHeaders.extend({ 'Idempotency-Key': idempotencyParameter }) },
     body: fileBody,
     answers: {
@@ -111,66 +106,61 @@ export const rawApi = ({ maxFileSize }: ApiFacts): readonly Operation[] => [
     ],
   },
   {
+    ...withKey,
     method: 'get',
     path: '/v1/assets/{assetId}',
     id: 'getAsset',
-    tag,
     summary: 'Read an asset',
     description: 'Scope: `uploads:read`.',
-    security: anyKey,
     params: { path: z.object(oneAsset) },
     answers: { 200: jsonAnswer('The asset.', answer(assetSchema), oneExample) },
     refusals: [...common, 'not_found'],
   },
   {
+    ...withKey,
     method: 'delete',
     path: '/v1/assets/{assetId}',
     id: 'deleteAsset',
-    tag,
     summary: 'Delete an asset',
     description: 'Not while a project holds it. Scope: `uploads:write`.',
-    security: anyKey,
     params: { path: z.object(oneAsset) },
     answers: gone,
     refusals: [...common, 'not_found', 'asset_referenced'],
   },
   {
+    ...withKey,
     method: 'get',
     path: '/v1/projects/{projectId}/assets',
     id: 'listProjectAssets',
-    tag,
     summary: 'List the assets of a project',
     description: 'Newest first. Scope: `uploads:read`.',
-    security: anyKey,
     params: { path: projectParameters, query: pageSchema },
     answers: {
-      200: jsonAnswer('A page.', answer(z.array(assetSchema), { nextPageCursor }), {
+      200: jsonAnswer('A page.', answer(z.array(assetSchema), { nextPageCursor: nextCursor }), {
         page: { data: [assetExample], meta: { nextPageCursor: sample.id } },
       }),
     },
     refusals: [...common, 'validation_failed'],
   },
   {
+    ...withKey,
     method: 'post',
     path: '/v1/projects/{projectId}/assets',
     id: 'addProjectAsset',
-    tag,
     summary: 'Bind an asset to a project',
     description: 'Again changes nothing. Scope: `uploads:write`.',
-    security: anyKey,
     params: { path: projectParameters },
     body: jsonBody(bindSchema, { asset: { assetId: sample.id } }),
     answers: { 200: jsonAnswer('The asset.', answer(assetSchema), oneExample) },
     refusals: [...common, ...jsonBodyRefusals, 'not_found'],
   },
   {
+    ...withKey,
     method: 'delete',
     path: '/v1/projects/{projectId}/assets/{assetId}',
     id: 'removeProjectAsset',
-    tag,
     summary: 'Unbind an asset from a project',
     description: 'The asset itself stays. Scope: `uploads:write`.',
-    security: anyKey,
     params: { path: projectParameters.extend(oneAsset) },
     answers: gone,
     refusals: [...common, 'validation_failed', 'not_found'],

@@ -4,7 +4,7 @@ import { bodyOf, fromBytes, readJson, validate } from '../http/request.ts'
 import { kindOf } from '../uploads/names.ts'
 import { cleanName, codePoints } from '../uploads/policy.ts'
 import type { NewUpload, Upload, UploadState } from '../uploads/upload.ts'
-import { type Dialect, downloadUrl, isContentType, param } from './dialect.ts'
+import { type Dialect, downloadUrl, isContentType, measuresOf, param } from './dialect.ts'
 import { bindSchema, createHeaders, maxNameLength, pageSchema, projectParameters } from './raw-api.ts'
 
 /** An asset is a file that came whole. */
@@ -21,9 +21,7 @@ export const raw: Dialect = (routes, { service, catalog, authenticate, once }) =
     size: upload.size ?? upload.received,
     fileUrl: downloadUrl(ctx, catalog, upload),
     fileKey: upload.objectKey,
-    width: upload.properties.width ?? null,
-    height: upload.properties.height ?? null,
-    duration: upload.properties.duration ?? null,
+    ...measuresOf(upload),
   })
 
   routes.post('/v1/uploads', async (ctx) => {

@@ -6,13 +6,14 @@ import {
   fileRefusals,
   idempotencyParameter,
   idempotencyRefusals,
+  nobody,
   type Operation,
   uploadIdParameter,
 } from '../http/api.ts'
 import type { Guide } from '../http/documentation.ts'
 import { checksumBytes, chunkType, extensions, tusVersion } from './tus-headers.ts'
 
-const tag = 'tus'
+const withKey = { tag: 'tus', security: anyKey } as const
 const version = z.literal(tusVersion).meta({ description: 'The version of the protocol.' })
 const bytes = z.string().regex(/^(0|[1-9]\d{0,15})$/)
 const checksum = z
@@ -40,12 +41,12 @@ const ofOne = [...common, 'not_found', 'project_forbidden', 'upload_expired', 'u
 /** This API's part of the OpenAPI document. */
 export const tusApi = (facts: ApiFacts): readonly Operation[] => [
   {
+    ...withKey,
     method: 'options',
     path: '/files',
     id: 'discoverTus',
-    tag,
     summary: 'What the endpoint can do',
-    security: [],
+    security: nobody,
     answers: {
       204: {
         description: 'Version, extensions and limits, in headers.',
@@ -60,13 +61,12 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
     refusals: [],
   },
   {
+    ...withKey,
     method: 'post',
     path: '/files',
     id: 'createTusUpload',
-    tag,
     summary: 'Create a resumable upload',
     description: `tus ${tusVersion} with ${extensions.join(', ')}. At most ${facts.maxFileSize} bytes. \`Upload-Metadata\`: \`filename\`, \`filetype\`, \`category\`, \`project_id\`, \`context_type\` with \`context_id\`; anything else is kept as the upload's metadata. A body of type \`${chunkType}\` brings the first bytes, or all. Scope: \`uploads:write\`.`,
-    security: anyKey,
     params: {
       header: z.object({
         ...request,
@@ -106,14 +106,13 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
     ],
   },
   {
+    ...withKey,
     method: 'head',
     path: '/files/{id}',
     id: 'lookAtTusUpload',
-    tag,
     summary: 'Where an upload is',
     description:
       'An offset that equals the length means that the file was accepted. While it is being checked: 423. A refused file: 410.',
-    security: anyKey,
     params: { path: onePath, header: z.object(request) },
     answers: {
       200: {
@@ -133,14 +132,13 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
     refusals: [...ofOne, 'processing_failed'],
   },
   {
+    ...withKey,
     method: 'patch',
     path: '/files/{id}',
     id: 'appendToTusUpload',
-    tag,
     summary: 'Send bytes',
     description:
       'From `Upload-Offset` on. What has come of a request that breaks off is kept, and HEAD tells how much that is; with `Upload-Checksum` all of the body counts or nothing. The answer to the last byte comes with the verdict on the file. A newer request for the same upload ends an older one with 423.',
-    security: anyKey,
     params: {
       path: onePath,
       header: z.object({
@@ -167,25 +165,23 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
     ],
   },
   {
+    ...withKey,
     method: 'delete',
     path: '/files/{id}',
     id: 'deleteTusUpload',
-    tag,
     summary: 'End or delete an upload',
     description: 'A request that is bringing bytes for it ends.',
-    security: anyKey,
     params: { path: onePath, header: z.object(request) },
     answers: { 204: { description: 'It is gone.', headers: everyAnswer } },
     refusals: [...common, 'not_found', 'project_forbidden', 'asset_referenced'],
   },
   {
+    ...withKey,
     method: 'get',
     path: '/files/{id}',
     id: 'downloadTusUpload',
-    tag,
     summary: 'Download a finished upload',
     description: 'As `GET /api/v1/uploads/{upload_id}/download` does.',
-    security: anyKey,
     params: { path: onePath },
     answers: {
       200: { description: 'The bytes.', content: fileContent },

@@ -5,7 +5,7 @@ import type { Ctx } from '../http/context.ts'
 import { validate } from '../http/request.ts'
 import type { ChunkSum } from '../uploads/append.ts'
 import type { NewUpload } from '../uploads/upload.ts'
-import { idPattern } from './form-api.ts'
+import { projectId } from './form-api.ts'
 import { contentType, filename, maxMetadataBytes } from './presigned-schemas.ts'
 
 export const tusVersion = '1.0.0'
@@ -91,7 +91,7 @@ const fields = z
     filename: filename.default(nameless),
     filetype: contentType.optional(),
     category: z.string().min(1).max(64).optional(),
-    project_id: z.string().regex(idPattern, 'A project id has 1 to 64 of A-Z, a-z, 0-9, _ and -.').optional(),
+    project_id: projectId.optional(),
     context_type: z.string().min(1).max(255).optional(),
     context_id: z.string().min(1).max(255).optional(),
   })

@@ -3,7 +3,7 @@ import type { Ctx } from '../http/context.ts'
 import { bodyOf } from '../http/request.ts'
 import type { Sent } from '../uploads/resumable.ts'
 import type { NewUpload, Upload } from '../uploads/upload.ts'
-import { type DialectDependencies, param } from './dialect.ts'
+import { type DialectDependencies, isOpen, param } from './dialect.ts'
 import {
   bytesHeader,
   checksumHeader,
@@ -119,7 +119,7 @@ function header(ctx: Ctx, name: string): string | null {
 const recordUrl = (ctx: Ctx, upload: Upload): string => `${ctx.state.origin.url}/api/v1/uploads/${upload.id}`
 
 /** Only what is not finished comes to an end. */
-function expires({ state, expiresAt }: Upload): Record<string, string> {
-  const unfinished = state === 'pending' || state === 'receiving'
-  return unfinished && expiresAt !== null ? { 'Upload-Expires': new Date(expiresAt).toUTCString() } : {}
+function expires(upload: Upload): Record<string, string> {
+  const { expiresAt } = upload
+  return isOpen(upload) && expiresAt !== null ? { 'Upload-Expires': new Date(expiresAt).toUTCString() } : {}
 }

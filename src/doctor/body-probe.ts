@@ -1,7 +1,7 @@
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import { read, type Reply } from '../connection.ts'
 import { type Check, failed, passed } from '../uploads/diagnosis.ts'
-import { read } from './visitor.ts'
 
 /** Milliseconds: the server itself answers at once. */
 const patienceMs = 3_000
@@ -30,7 +30,7 @@ export async function probeBodies(base: string, key: string, largest: number): P
   return passed(check)
 }
 
-type Begun = Pick<ReturnType<typeof read>, 'status' | 'code'>
+type Begun = Pick<Reply, 'status' | 'code'>
 
 /** Nothing: no answer in time. A connection that breaks is somebody else's finding. */
 function begin(url: string, key: string, largest: number): Promise<Begun | undefined> {

@@ -1,11 +1,11 @@
 import type { Config } from '../../config/load.ts'
-import { ask, connectionCode, connectionFault, httpUrl, seenFromHere } from '../connection.ts'
+import { ask, connectionCode, connectionFault, httpUrl, read, seenFromHere } from '../connection.ts'
 import { type Check, failed, passed } from '../uploads/diagnosis.ts'
 import type { Records } from '../uploads/records.ts'
 import { doctorWorkspace, withTemporaryKey } from './account.ts'
 import { probeBodies } from './body-probe.ts'
 import { presignedTrip, rawTrip } from './trips.ts'
-import { read, textIn } from './visitor.ts'
+import { textIn } from './visitor.ts'
 
 /** How somebody answers at an address. */
 type Knock =

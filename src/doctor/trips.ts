@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../../config/load.ts'
+import { isRecord } from '../connection.ts'
 import { type Check, failed, passed } from '../uploads/diagnosis.ts'
 import { typeMatches } from '../uploads/policy.ts'
 import { sample, sampleName, sampleType } from './sample.ts'
-import { isRecord, Stopped, textIn, type Visitor, visitor } from './visitor.ts'
+import { type Call, caller, Stopped, textIn } from './visitor.ts'
 
 /** Times that a file whose plugins take long is asked for, and milliseconds between. */
 const readyTries = 10
@@ -13,16 +14,15 @@ const readyMs = 500
 /** One request, then the file back, and gone. */
 export function rawTrip(base: string, key: string): Promise<Check> {
   const check = 'gateway.raw'
-  return trip(check, async () => {
-    const at = visitor(base, check)
+  return trip(check, async (call) => {
     const auth = { Authorization: `Bearer ${key}` }
     const bytes = await sample()
     const headers = { ...auth, 'Content-Type': sampleType, 'x-file-name': sampleName }
-    const made = await at.call('POST', `${base}/v1/uploads`, [201], { headers, body: bytes })
+    const made = await call('POST', `${base}/v1/uploads`, [201], { headers, body: bytes })
     const { data } = made.json
     checkAddress(check, base, textIn(data, 'fileUrl'))
-    await download(at, check, textIn(data, 'fileUrl'), bytes)
-    await at.call('DELETE', `${base}/v1/assets/${encodeURIComponent(textIn(data, 'assetId'))}`, [204], {
+    await download(call, check, textIn(data, 'fileUrl'), bytes)
+    await call('DELETE', `${base}/v1/assets/${encodeURIComponent(textIn(data, 'assetId'))}`, [204], {
       headers: auth,
     })
   })
@@ -31,14 +31,13 @@ export function rawTrip(base: string, key: string): Promise<Check> {
 /** Create, PUT, confirm, the file back, and gone. */
 export function presignedTrip(base: string, key: string, config: Config): Promise<Check> {
   const check = 'gateway.presigned'
-  return trip(check, async () => {
+  return trip(check, async (call) => {
     const category = categoryFor(config)
     if (category === undefined) throw new Stopped(passed(check, 'Not tried: no category takes the sample, an image.'))
-    const at = visitor(base, check)
     const auth = { Authorization: `Bearer ${key}` }
     const json = { ...auth, 'Content-Type': 'application/json' }
     const bytes = await sample()
-    const made = await at.call('POST', `${base}/api/v1/uploads`, [201], {
+    const made = await call('POST', `${base}/api/v1/uploads`, [201], {
       headers: json,
       body: JSON.stringify({
         filename: sampleName,
@@ -52,22 +51,22 @@ export function presignedTrip(base: string, key: string, config: Config): Promis
     const url = textIn(created, 'upload_url')
     const own = `${base}/api/v1/uploads/${encodeURIComponent(textIn(created['upload'], 'id'))}`
     if (new URL(url).pathname.includes('/presigned/upload/')) checkAddress(check, base, url)
-    await at.call('PUT', url, [200, 204], { headers: texts(created['upload_headers']), body: bytes })
-    let { json: confirmed } = await at.call('POST', own, [200], { headers: json, body: '{}' })
+    await call('PUT', url, [200, 204], { headers: texts(created['upload_headers']), body: bytes })
+    let { json: confirmed } = await call('POST', own, [200], { headers: json, body: '{}' })
     for (let tries = 0; textIn(confirmed['data'], 'download_url') === ''; tries++) {
       if (tries === readyTries)
         throw new Stopped(passed(check, 'Not tried to the end: the plugins take long over the sample.'))
       await sleep(readyMs)
-      ;({ json: confirmed } = await at.call('GET', own, [200], { headers: auth }))
+      ;({ json: confirmed } = await call('GET', own, [200], { headers: auth }))
     }
-    await download(at, check, textIn(confirmed['data'], 'download_url'), bytes)
-    await at.call('DELETE', own, [200], { headers: auth })
+    await download(call, check, textIn(confirmed['data'], 'download_url'), bytes)
+    await call('DELETE', own, [200], { headers: auth })
   })
 }
 
-async function trip(check: string, work: () => Promise<void>): Promise<Check> {
+async function trip(check: string, work: (call: Call) => Promise<void>): Promise<Check> {
   try {
-    await work()
+    await work(caller(check))
     return passed(check)
   } catch (error) {
     if (error instanceof Stopped) return error.check
@@ -78,9 +77,9 @@ async function trip(check: string, work: () => Promise<void>): Promise<Check> {
   }
 }
 
-async function download(at: Visitor, check: string, url: string, bytes: Buffer): Promise<void> {
-  let answer = await at.call('GET', url, [200, 302])
-  if (answer.status === 302) answer = await at.call('GET', answer.headers.get('location') ?? '', [200])
+async function download(call: Call, check: string, url: string, bytes: Buffer): Promise<void> {
+  let answer = await call('GET', url, [200, 302])
+  if (answer.status === 302) answer = await call('GET', answer.headers.get('location') ?? '', [200])
   if (digestOf(answer.body) === digestOf(bytes)) return
   throw new Stopped(
     failed(check, {

@@ -1,4 +1,4 @@
-import { type Answer, ask, type AskOptions, connectionFault } from '../connection.ts'
+import { type Answer, ask, type AskOptions, connectionFault, isRecord, read, type Reply } from '../connection.ts'
 import { type Check, failed, passed } from '../uploads/diagnosis.ts'
 
 /** An answer that cannot be gone on from; what it means is a check. */
@@ -8,12 +8,6 @@ export class Stopped extends Error {
     super(check.detail)
     this.check = check
   }
-}
-
-export interface Reply extends Answer {
-  readonly json: Readonly<Record<string, unknown>>
-  /** Our own error code in lower case; nothing when it is no error of ours. */
-  readonly code: string | undefined
 }
 
 /** What an installation may decide about files: the sample is not what it wants, and nothing is wrong. */
@@ -26,23 +20,16 @@ const rules = new Set([
   'project_forbidden',
 ])
 
-/** Calls the gateway as a client does. */
-export interface Visitor {
-  readonly base: string
-  /** @throws {Stopped} unless the answer has that status */
-  call(method: string, url: string, wanted: readonly number[], options?: AskOptions): Promise<Reply>
-}
+/** Calls the gateway as a client does. @throws {Stopped} unless the answer has one of those statuses */
+export type Call = (method: string, url: string, wanted: readonly number[], options?: AskOptions) => Promise<Reply>
 
-export function visitor(base: string, check: string): Visitor {
-  return {
-    base,
-    async call(method, url, wanted, options = {}) {
-      const reply = read(await reach(url, check, { ...options, method }))
-      if (wanted.includes(reply.status)) return reply
-      throw new Stopped(explainReply(check, `${method} ${shown(url)}`, reply))
-    },
+export const caller =
+  (check: string): Call =>
+  async (method, url, wanted, options = {}) => {
+    const reply = read(await reach(url, check, { ...options, method }))
+    if (wanted.includes(reply.status)) return reply
+    throw new Stopped(explainReply(check, `${method} ${shown(url)}`, reply))
   }
-}
 
 /** @throws {Stopped} */
 async function reach(url: string, check: string, options: AskOptions): Promise<Answer> {
@@ -55,26 +42,10 @@ async function reach(url: string, check: string, options: AskOptions): Promise<A
 }
 
 /** A URL without what is secret in it. */
-export function shown(url: string): string {
+function shown(url: string): string {
   const { origin, pathname } = new URL(url)
   return origin + pathname.replace(/[^\w./~-]/g, '')
 }
-
-export function read(answer: Answer): Reply {
-  let json: Record<string, unknown> = {}
-  try {
-    const value: unknown = JSON.parse(answer.body.toString())
-    if (isRecord(value)) json = value
-  } catch {
-    // It is somebody else's.
-  }
-  const named = json['error_code'] ?? json['errorCode'] ?? (Array.isArray(json['detail']) ? 'validation_failed' : '')
-  const code = typeof named === 'string' && /^\w{1,64}$/.test(named) ? named.toLowerCase() : undefined
-  return { ...answer, json, code }
-}
-
-export const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Text of that name inside an object that may be anything. */
 export function textIn(value: unknown, name: string): string {

@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import { UploadError } from '../errors.ts'
 import { ClientGone } from '../uploads/ingest.ts'
 import type { RequestState } from './context.ts'
-import { errorAnswer } from './problem.ts'
+import { errorAnswer, statusName } from './problem.ts'
 import { waitsForContinue } from './request.ts'
 
 /** Bytes of a refused body that are read and dropped, so that the connection stays usable. */
@@ -100,7 +100,7 @@ export function answerClientError(
   if (!socket.writable || socket.destroyed) return
   const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
   const title = STATUS_CODES[status] ?? ''
-  const name = title.toUpperCase().replaceAll(' ', '_')
+  const name = statusName(status)
   const detail = 'The request could not be read as HTTP.'
   const body = JSON.stringify({ type: name, title, status, detail, errorCode: name })
   const head = [

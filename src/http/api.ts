@@ -83,6 +83,16 @@ export const uploadIdParameter = z.string().meta({
   examples: [sample.id],
 })
 export const wholeBytes = z.int().min(0)
+/** Of a file; `null`: there is none, or it is not known. */
+export const measures = {
+  width: z.int().min(0).nullable().meta({ description: 'Pixels, as displayed.' }),
+  height: z.int().min(0).nullable(),
+  duration: z.number().min(0).nullable().meta({ description: 'Seconds.' }),
+}
+export const nextCursor = z
+  .uuid()
+  .nullable()
+  .meta({ description: '`null` at the end. A page may be short, even empty, and still have a next one.' })
 
 /** @param examples of answers, at least one; each fits the schema, as a test sees */
 export const jsonAnswer = (

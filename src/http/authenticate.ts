@@ -86,9 +86,6 @@ function credentialOf(ctx: Ctx): Credential {
 }
 
 /** In constant time for texts of equal length. */
-const sameText = (a: string, b: string): boolean => {
-  const [left, right] = [keyDigest(a), keyDigest(b)]
-  return timingSafeEqual(left, right)
-}
+export const sameText = (a: string, b: string): boolean => timingSafeEqual(keyDigest(a), keyDigest(b))
 
 const valid = (key: ApiKey): boolean => key.revokedAt === null && (key.expiresAt === null || key.expiresAt > Date.now())

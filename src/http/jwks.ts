@@ -1,6 +1,7 @@
 import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey } from 'jose'
 import type { Logger } from 'pino'
 import { z } from 'zod'
+import { beginning } from '../connection.ts'
 import { UploadError } from '../errors.ts'
 
 /** Milliseconds after which the keys are fetched again, while those that are there serve on. */
@@ -82,14 +83,9 @@ async function readKeySet(response: Response): Promise<unknown> {
     await response.body?.cancel()
     throw new Error(`The JWKS URL answered ${response.status}.`)
   }
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length
-    if (size > maxBytes) throw new Error(`The JWKS URL answered more than ${maxBytes} bytes.`)
-    chunks.push(chunk)
-  }
-  const keySet = keySetSchema.safeParse(JSON.parse(Buffer.concat(chunks).toString()))
+  const bytes = await beginning(response, maxBytes + 1)
+  if (bytes.length > maxBytes) throw new Error(`The JWKS URL answered more than ${maxBytes} bytes.`)
+  const keySet = keySetSchema.safeParse(JSON.parse(bytes.toString()))
   if (!keySet.success) throw new Error(`The JWKS URL answered no set of 1 to ${maxKeys} keys.`)
   return keySet.data
 }

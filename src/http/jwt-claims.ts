@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { Config } from '../../config/load.ts'
 import { UploadError } from '../errors.ts'
 import type { Principal } from '../uploads/principal.ts'
 import type { Scope } from '../uploads/records.ts'
@@ -12,11 +13,6 @@ const allScopes: readonly Scope[] = ['uploads:read', 'uploads:write']
 
 export type Claims = Readonly<Record<string, unknown>>
 
-export interface ClaimNames {
-  readonly workspaceClaim?: string | undefined
-  readonly scopesClaim?: string | undefined
-}
-
 /** The token is none that we take; the sentence says why. */
 export const refusedToken = (message: string): UploadError => new UploadError('unauthenticated', message)
 
@@ -25,7 +21,7 @@ export const refusedToken = (message: string): UploadError => new UploadError('u
  *
  * @throws {UploadError} `unauthenticated` when a claim is not what it must be.
  */
-export function principalOf(claims: Claims, { workspaceClaim, scopesClaim }: ClaimNames): Principal {
+export function principalOf(claims: Claims, { workspaceClaim, scopesClaim }: Config['jwt']): Principal {
   const { iss = null, sub, exp } = claims
   if (!Number.isFinite(exp)) throw refusedToken('The token\'s "exp" is no time.')
   if (iss !== null && typeof iss !== 'string') throw refusedToken('The token\'s "iss" is not text.')

@@ -1,9 +1,9 @@
-import { timingSafeEqual } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { Next } from 'koa'
+import type { Config } from '../../config/load.ts'
 import { UploadError } from '../errors.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import { keyDigest } from './authenticate.ts'
+import { sameText } from './authenticate.ts'
 import type { Ctx, Routes } from './context.ts'
 import { errorAnswer } from './problem.ts'
 import { listen, urlOf } from './server.ts'
@@ -31,19 +31,14 @@ export function measureRequests(metrics: Metrics) {
   }
 }
 
-export interface MetricsAccess {
-  readonly token?: string | undefined
-  readonly port?: number | undefined
-}
-
 /** `/metrics` beside everything else, for who has the token. */
-export function metricsRoute(routes: Routes, metrics: Metrics | undefined, { token, port }: MetricsAccess): void {
+export function metricsRoute(routes: Routes, metrics: Metrics | undefined, { token, port }: Config['metrics']): void {
   routes.get('/metrics', async (ctx) => {
     ctx.set('Cache-Control', 'no-store')
     if (!metrics || token === undefined)
       throw new UploadError('not_found', port === undefined ? switchedOff : elsewhere)
     const given = /^Bearer +(\S+) *$/i.exec(ctx.get('authorization'))?.[1] ?? ''
-    if (!timingSafeEqual(keyDigest(given), keyDigest(token)))
+    if (!sameText(given, token))
       throw new UploadError('unauthenticated', 'Send the token of the metrics as "Authorization: Bearer <token>".')
     ctx.body = await metrics.text()
     ctx.set('Content-Type', metrics.contentType)

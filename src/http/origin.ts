@@ -1,15 +1,10 @@
 import { BlockList, isIP } from 'node:net'
 import type { IncomingMessage } from 'node:http'
+import type { Config } from '../../config/load.ts'
+import { parseCidr } from '../../config/values.ts'
 
-/** `false`: nobody · `true`: whoever connects · a number: that many hops · else the networks of the proxies. */
-export type TrustProxy = boolean | number | readonly Network[]
-
-export interface Network {
-  readonly address: string
-  /** Bits of the address that count. */
-  readonly prefix: number
-  readonly family: 'ipv4' | 'ipv6'
-}
+/** `false`: nobody · `true`: whoever connects · a number: that many hops · else the addresses and networks of the proxies. */
+type TrustProxy = Config['server']['trustProxy']
 
 export interface Origin {
   /** The address of the client itself. */
@@ -27,7 +22,8 @@ export function originReader(publicUrl: string | null, trust: TrustProxy): (req:
   const publicPath = publicUrl === null ? '' : new URL(publicUrl).pathname.replace(/\/$/, '')
   const proxies = new BlockList()
   if (typeof trust === 'object')
-    for (const { address, prefix, family } of trust) proxies.addSubnet(address, prefix, family)
+    for (const { address, prefix, family } of trust.flatMap((cidr) => parseCidr(cidr) ?? []))
+      proxies.addSubnet(address, prefix, family)
 
   const trusted = (address: string, hop: number): boolean => {
     if (typeof trust === 'boolean') return trust

@@ -13,7 +13,7 @@ const assets: ReadonlyMap<string, string> = new Map([
   ['page.css', 'text/css; charset=utf-8'],
   ['icon.svg', 'image/svg+xml'],
 ])
-export const pageAssetNames = ['page.js', 'page.css', 'icon.svg'] as const
+export const pageAssetNames = [...assets.keys()]
 
 /** A page to try the gateway with. Nobody needs credentials to see it; what it does is done with a key. */
 export function page(routes: Routes): void {

@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http'
 import { type ErrorCode, errorTitles, UploadError } from '../errors.ts'
 
 /** The HTTP status of every code. `storage_failed` is 503 when trying again may help. */
@@ -45,28 +46,8 @@ export const errorStatuses: Readonly<Record<ErrorCode, number>> = {
 }
 
 /** `type` of problem details: the class of the status. */
-const statusNames: Readonly<Record<number, string>> = {
-  400: 'BAD_REQUEST',
-  401: 'UNAUTHORIZED',
-  403: 'FORBIDDEN',
-  404: 'NOT_FOUND',
-  405: 'METHOD_NOT_ALLOWED',
-  406: 'NOT_ACCEPTABLE',
-  408: 'REQUEST_TIMEOUT',
-  409: 'CONFLICT',
-  410: 'GONE',
-  412: 'PRECONDITION_FAILED',
-  413: 'PAYLOAD_TOO_LARGE',
-  415: 'UNSUPPORTED_MEDIA_TYPE',
-  416: 'RANGE_NOT_SATISFIABLE',
-  422: 'UNPROCESSABLE_ENTITY',
-  423: 'LOCKED',
-  429: 'TOO_MANY_REQUESTS',
-  460: 'CHECKSUM_MISMATCH',
-  500: 'INTERNAL_SERVER_ERROR',
-  502: 'BAD_GATEWAY',
-  503: 'SERVICE_UNAVAILABLE',
-}
+export const statusName = (status: number): string =>
+  status === 460 ? 'CHECKSUM_MISMATCH' : (STATUS_CODES[status] ?? 'ERROR').toUpperCase().replaceAll(' ', '_')
 
 export interface ErrorAnswer {
   readonly status: number
@@ -115,7 +96,7 @@ export function errorAnswer(error: unknown, asked: AskedAs): ErrorAnswer {
     status,
     headers: { ...headers, 'Content-Type': `${media}; charset=utf-8` },
     body: {
-      type: statusNames[status] ?? 'ERROR',
+      type: statusName(status),
       title: errorTitles[known.code],
       status,
       detail: faultSentence(known),

@@ -90,7 +90,7 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
     },
     async bytes(key, range, signal) {
       checkRange(range)
-      const handle = await openObject(path(key), signal)
+      await using handle = await openObject(path(key), signal)
       try {
         const buffer = Buffer.allocUnsafe(range.end - range.start)
         let filled = 0
@@ -103,8 +103,6 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
         return buffer.subarray(0, filled)
       } catch (cause) {
         throw failure('The object could not be read.', cause, signal)
-      } finally {
-        await handle.close()
       }
     },
     async stat(key) {

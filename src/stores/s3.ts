@@ -1,26 +1,15 @@
-import { Readable } from 'node:stream'
-import {
-  DeleteObjectCommand,
-  GetObjectCommand,
-  type GetObjectCommandOutput,
-  HeadBucketCommand,
-  HeadObjectCommand,
-  ListObjectsV2Command,
-} from '@aws-sdk/client-s3'
-import { notFound, storageUnavailable } from '../errors.ts'
-import { type ByteRange, checkRange, type Growth, keyPattern, type ObjectStore } from '../uploads/object-store.ts'
+import { DeleteObjectCommand, HeadBucketCommand, HeadObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
+import { type Growth, keyPattern, type ObjectStore } from '../uploads/object-store.ts'
 import { s3Diagnosis } from './s3/diagnose.ts'
 import { s3Concat } from './s3/concat.ts'
 import { copyPart, directAccess } from './s3/direct.ts'
-import { type PartMemory, partMemory } from './s3/memory.ts'
+import { partMemory } from './s3/memory.ts'
 import { abortAll, abortUpload, openUploads } from './s3/multipart.ts'
 import { partSizes } from './s3/part-sizes.ts'
 import { type ProfileName, profiles } from './s3/profiles.ts'
+import { readObject } from './s3/read.ts'
 import { answered, request, s3Client, type S3Address } from './s3/requests.ts'
 import { s3Writer } from './s3/writer.ts'
-
-/** Milliseconds without a byte from the store, while we wait for one, after which a download is given up. */
-const readIdleMs = 30_000
 
 const nothing: Growth = { bytes: 0, note: null, pieces: [] }
 
@@ -47,9 +36,7 @@ export interface S3StoreOptions extends Omit<S3Address, 'region' | 'forcePathSty
   readonly largestCopy?: number
 }
 
-export interface S3Store extends Required<Omit<ObjectStore, 'path'>> {
-  readonly memory: Pick<PartMemory, 'used' | 'total'>
-}
+export type S3Store = Required<Omit<ObjectStore, 'path'>>
 
 /**
  * Stores objects in a bucket of any S3 server. What arrives is held in memory until a part is full, and never on disk.
@@ -75,34 +62,7 @@ export function s3Store(options: S3StoreOptions): S3Store {
   }
   const at = (key: string) => ({ Bucket: bucket, Key: place(key) })
 
-  /** `undefined`: the object has no such bytes. */
-  async function get(
-    key: string,
-    range: ByteRange | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<GetObjectCommandOutput['Body']> {
-    if (range) checkRange(range)
-    const command = new GetObjectCommand({
-      ...at(key),
-      ...(range && { Range: `bytes=${range.start}-${range.end - 1}` }),
-    })
-    const answer = await request(
-      'The object could not be read.',
-      (abortSignal) =>
-        client.send(command, { abortSignal }).catch((error: unknown) => {
-          if (answered(error, 'NoSuchKey', 404)) throw notFound()
-          if (answered(error, 'InvalidRange', 416)) return undefined
-          throw error
-        }),
-      { signal },
-    )
-    return answer?.Body
-  }
-
-  async function read(key: string, range?: ByteRange, signal?: AbortSignal): Promise<Readable> {
-    const body = await get(key, range, signal)
-    return body instanceof Readable ? guarded(body, signal) : Readable.from([])
-  }
+  const read: ObjectStore['read'] = async (key, range, signal) => readObject(client, at(key), range, signal)
 
   async function remove(key: string): Promise<void> {
     const command = new DeleteObjectCommand(at(key))
@@ -130,7 +90,6 @@ export function s3Store(options: S3StoreOptions): S3Store {
 
   return {
     name: 's3',
-    memory,
     heldBytes: () => memory.used,
     settledMs: options.settledMs,
     direct,
@@ -178,13 +137,7 @@ export function s3Store(options: S3StoreOptions): S3Store {
       await remove(key)
     },
     read,
-    async bytes(key, range, signal) {
-      const body = await get(key, range, signal)
-      if (!(body instanceof Readable)) return new Uint8Array(0)
-      const chunks: Uint8Array[] = []
-      for await (const chunk of guarded(body, signal)) chunks.push(chunk)
-      return Buffer.concat(chunks)
-    },
+    bytes: async (key, range, signal) => Buffer.concat(await Array.fromAsync(await read(key, range, signal))),
     async stat(key) {
       const command = new HeadObjectCommand(at(key))
       const found = await request('The object could not be looked up.', (abortSignal) =>
@@ -230,40 +183,4 @@ export function s3Store(options: S3StoreOptions): S3Store {
       signer.destroy()
     },
   }
-}
-
-/**
- * The body of an answer. It fails when the store goes silent while somebody waits for its bytes; a reader that takes its time harms
- * nothing.
- */
-function guarded(body: Readable, signal: AbortSignal | undefined): Readable {
-  let waits = true
-  const silent = setTimeout(() => {
-    if (waits) body.destroy(new Error('The store has stopped sending.'))
-  }, readIdleMs)
-  async function* chunks(): AsyncGenerator<Uint8Array> {
-    try {
-      for await (const chunk of body) {
-        waits = false
-        yield chunk
-        waits = true
-        silent.refresh()
-      }
-    } catch (cause) {
-      signal?.throwIfAborted()
-      throw storageUnavailable('The object could not be read to its end.', cause)
-    }
-  }
-  const stream = Readable.from(chunks(), { objectMode: false })
-  // Also while nobody waits for bytes, and so would hear of the body's end.
-  const onAbort = (): void => {
-    stream.destroy(signal?.reason)
-    body.destroy()
-  }
-  signal?.addEventListener('abort', onAbort, { once: true })
-  return stream.once('close', () => {
-    clearTimeout(silent)
-    signal?.removeEventListener('abort', onAbort)
-    body.destroy()
-  })
 }

@@ -36,7 +36,7 @@ describe.skipIf(missingS3())('putting objects together in s3', () => {
   async function expectWhole(): Promise<void> {
     expect(digest((await opened.get(key)) ?? Buffer.of(0))).toBe(digest(whole))
     expect(await opened.uploads()).toEqual([])
-    expect(opened.store.memory.used).toBe(0)
+    expect(opened.store.heldBytes()).toBe(0)
   }
 
   it.each<[string, readonly number[], Partial<Record<S3Operation, number>>, Partial<S3StoreOptions>?]>([
@@ -93,7 +93,7 @@ describe.skipIf(missingS3())('putting objects together in s3', () => {
       await stalled.hit
       stop.abort()
       expect(await failed).toMatchObject({ name: 'AbortError' })
-      expect(opened.store.memory.used).toBe(0)
+      expect(opened.store.heldBytes()).toBe(0)
       const asked = opened.proxy.seen().length
       await opened.proxy.idle()
       expect(opened.proxy.seen()).toHaveLength(asked)
@@ -110,7 +110,7 @@ describe.skipIf(missingS3())('putting objects together in s3', () => {
     await opened.proxy.down()
     const away = { code: 'storage_failed', retryAfter: 5 }
     await expect(opened.store.concat(sources, key, {})).rejects.toMatchObject(away)
-    expect(opened.store.memory.used).toBe(0)
+    expect(opened.store.heldBytes()).toBe(0)
     await opened.proxy.up()
     expect(await opened.get(key)).toBeUndefined()
   })
@@ -120,7 +120,7 @@ describe.skipIf(missingS3())('putting objects together in s3', () => {
     const keys = Array.from({ length: 4 }, (_, i) => `ab/whole-${i}`)
     await Promise.all(keys.map((one) => opened.store.concat(sources, one, {})))
     for (const one of keys) expect(digest((await opened.get(one)) ?? Buffer.of())).toBe(digest(whole))
-    expect(opened.store.memory.used).toBe(0)
+    expect(opened.store.heldBytes()).toBe(0)
   })
 })
 

@@ -48,7 +48,7 @@ describe.skipIf(missingS3())('s3, when the server fails', () => {
   async function expectStored(bytes: Buffer): Promise<void> {
     expect(Buffer.compare((await opened.get(key)) ?? Buffer.of(), bytes)).toBe(0)
     expect(await opened.uploads()).toEqual([])
-    expect(store.memory.used).toBe(0)
+    expect(store.heldBytes()).toBe(0)
   }
 
   async function expectNothingAfterClear(note: string | null): Promise<void> {
@@ -57,7 +57,7 @@ describe.skipIf(missingS3())('s3, when the server fails', () => {
     await store.clear(key, note)
     expect(await opened.objects()).toEqual([])
     expect(await opened.uploads()).toEqual([])
-    expect(store.memory.used).toBe(0)
+    expect(store.heldBytes()).toBe(0)
   }
 
   describe.each(writes)('%s', (operation, bytes) => {
@@ -110,7 +110,7 @@ describe.skipIf(missingS3())('s3, when the server fails', () => {
         await fault.hit
         await writer.abort()
         expect(await written).toBeInstanceOf(Error)
-        expect(store.memory.used).toBe(0)
+        expect(store.heldBytes()).toBe(0)
         proxy.reset()
         await expectNothingAfterClear(note)
       },
@@ -234,7 +234,7 @@ describe.skipIf(missingS3())('s3, when the server fails', () => {
     const failures = await Promise.all(calls.map(failureOf))
     for (const failure of failures) expect(failure).toMatchObject(away)
     await writer.abort()
-    expect(store.memory.used).toBe(0)
+    expect(store.heldBytes()).toBe(0)
     await proxy.up()
     await store.check()
     expect(Buffer.compare(await buffer(await store.read(key)), small)).toBe(0)

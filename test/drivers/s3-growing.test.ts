@@ -52,7 +52,7 @@ describe.skipIf(missingS3())('objects that grow in s3', () => {
   async function expectStored(bytes: Uint8Array): Promise<void> {
     expect(digest((await opened.get(key)) ?? Buffer.of(0))).toBe(digest(bytes))
     expect(await opened.uploads()).toEqual([])
-    expect(store.memory.used).toBe(0)
+    expect(store.heldBytes()).toBe(0)
   }
 
   /** Of parts, the largest first: two are sent at once. */
@@ -311,7 +311,7 @@ describe.skipIf(missingS3())('objects that grow in s3', () => {
       await expect(writer.save()).rejects.toMatchObject({ code: 'storage_failed', cause: failure })
       await writer.abort()
       expect(keeper.growth.bytes).toBe(mib)
-      expect(store.memory.used).toBe(0)
+      expect(store.heldBytes()).toBe(0)
     })
 
     it.each<[string, Growth]>([
@@ -395,7 +395,7 @@ describe.skipIf(missingS3())('objects that grow in s3', () => {
           }
         }),
       )
-      expect(store.memory.used).toBe(0)
+      expect(store.heldBytes()).toBe(0)
       for (const { name, bytes } of objects) expect(digest((await opened.get(name)) ?? Buffer.of())).toBe(digest(bytes))
     })
 
@@ -420,7 +420,7 @@ describe.skipIf(missingS3())('objects that grow in s3', () => {
         await expect.poll(() => records.growth.bytes, { timeout: 30_000 }).toBe(bytes)
       await waits
       await waiting.abort()
-      expect(store.memory.used).toBe(0)
+      expect(store.heldBytes()).toBe(0)
       for (const one of slow) {
         await one.waits
         await one.writer.write([content.subarray(one.bytes)])

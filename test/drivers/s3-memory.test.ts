@@ -42,14 +42,14 @@ describe.skipIf(missingS3())('the memory of s3', () => {
         const writer = store.write(key, { length: isKnown ? bytes.length : null })
         for (let at = 0; at < bytes.length; at += 640 * kib) {
           await writer.write([bytes.subarray(at, at + 640 * kib)])
-          most = Math.max(most, store.memory.used)
+          most = Math.max(most, store.heldBytes())
         }
         await writer.finish()
       }),
     )
     expect(most).toBeGreaterThanOrEqual(part)
     expect(most).toBeLessThanOrEqual(budget + beyond)
-    expect(store.memory).toMatchObject({ used: 0, total: budget })
+    expect(store.heldBytes()).toBe(0)
     for (const { key, bytes } of objects) expect(Buffer.compare((await opened.get(key)) ?? Buffer.of(), bytes)).toBe(0)
     expect(await opened.uploads()).toEqual([])
   })
@@ -68,7 +68,7 @@ describe.skipIf(missingS3())('the memory of s3', () => {
     expect((await opened.objects()).map(({ key }) => key)).toEqual(keys.toSorted())
     stalled.release()
     await Promise.all(writers)
-    expect(store.memory.used).toBe(0)
+    expect(store.heldBytes()).toBe(0)
     expect(await opened.objects()).toHaveLength(26)
   })
 
@@ -91,7 +91,7 @@ describe.skipIf(missingS3())('the memory of s3', () => {
       await writer.finish()
       expect(Buffer.compare((await opened.get(key)) ?? Buffer.of(), content)).toBe(0)
     }
-    expect(store.memory.used).toBe(0)
+    expect(store.heldBytes()).toBe(0)
   })
 
   it('is given back by writers that are aborted while they wait for it', async () => {
@@ -102,10 +102,10 @@ describe.skipIf(missingS3())('the memory of s3', () => {
     await stalled.hit
     for (const writer of writers.toReversed()) await writer.abort()
     await Promise.all(waiting)
-    expect(store.memory.used).toBe(0)
+    expect(store.heldBytes()).toBe(0)
     stalled.release()
     await writeObject(store, 'ab/next', large)
-    expect(store.memory.used).toBe(0)
+    expect(store.heldBytes()).toBe(0)
   })
 
   it('is given back when the server fails', async () => {
@@ -115,7 +115,7 @@ describe.skipIf(missingS3())('the memory of s3', () => {
     const ends = await Promise.all(writers.map((writer, i) => endOf(writer, i % 2 ? large : large.subarray(0, 10))))
     for (const end of ends) expect(end).toMatchObject({ code: 'storage_failed', cause: { name: 'AccessDenied' } })
     for (const writer of writers) await writer.abort()
-    expect(store.memory.used).toBe(0)
+    expect(store.heldBytes()).toBe(0)
   })
 })
 

@@ -60,7 +60,7 @@ describe.skipIf(missingS3())('on a real S3 server', () => {
         expect(proxy.counts()).toEqual(size > part ? parts : { PutObject: 1 })
         expect(Buffer.compare((await opened.get(key)) ?? Buffer.of(1), bytes)).toBe(0)
         expect(await opened.uploads()).toEqual([])
-        expect(store.memory.used).toBe(0)
+        expect(store.heldBytes()).toBe(0)
       })
     })
 

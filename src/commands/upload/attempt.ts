@@ -1,5 +1,5 @@
 import { DetailedError, type HttpResponse, Upload } from 'tus-js-client'
-import { read, type Reply } from '../../doctor/visitor.ts'
+import { read, type Reply } from '../../connection.ts'
 import { UploadFailure } from './failure.ts'
 import type { Stack } from './http-stack.ts'
 import type { OpenFile } from './local-file.ts'

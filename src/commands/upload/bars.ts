@@ -1,6 +1,6 @@
 import { clearScreenDown, moveCursor } from 'node:readline'
 import type { WriteStream } from 'node:tty'
-import { bytesText } from '../command.ts'
+import { bytesText } from '../../bytes-text.ts'
 import {
   failureLine,
   type Meter,

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { access, open, stat } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
+import { codeOf } from '../../errors.ts'
 import { FileChanged, UploadFailure } from './failure.ts'
 
 /** Bytes that are read at once. */
@@ -46,11 +47,10 @@ const reasons: Readonly<Record<string, string>> = {
   EPERM: 'It may not be read: permission denied.',
 }
 
-const codeOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'unknown error'
-
-const unreadable = (cause: unknown): UploadFailure =>
-  new UploadFailure(reasons[codeOf(cause)] ?? `It cannot be read (${codeOf(cause)}).`, { code: 'unreadable', cause })
+function unreadable(cause: unknown): UploadFailure {
+  const code = codeOf(cause) ?? 'unknown error'
+  return new UploadFailure(reasons[code] ?? `It cannot be read (${code}).`, { code: 'unreadable', cause })
+}
 
 /** @throws {UploadFailure} unless it is a file that can be read */
 export async function findFile(named: string): Promise<LocalFile> {

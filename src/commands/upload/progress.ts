@@ -1,5 +1,5 @@
 import { oneLine } from '../../../config/error.ts'
-import { bytesText } from '../command.ts'
+import { bytesText } from '../../bytes-text.ts'
 
 /** Characters of a name that are shown. */
 const nameCharacters = 120

@@ -1,4 +1,5 @@
-import { bytesText, type Output } from '../command.ts'
+import { bytesText } from '../../bytes-text.ts'
+import type { Output } from '../command.ts'
 import type { UploadFailure } from './failure.ts'
 import { shownName, timeText } from './progress.ts'
 import type { Sent } from './send.ts'

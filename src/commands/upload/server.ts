@@ -1,6 +1,5 @@
 import { z } from 'zod'
-import { ask, type AskOptions, connectionFault } from '../../connection.ts'
-import { read, type Reply } from '../../doctor/visitor.ts'
+import { ask, type AskOptions, connectionFault, read, type Reply } from '../../connection.ts'
 import { gone, UploadFailure } from './failure.ts'
 import type { Unanswered } from './patience.ts'
 

@@ -35,11 +35,9 @@ export async function joinFiles(
       const copy = createWriteStream(temporary, { flags: 'a' })
       await pipeline(createReadStream(path, { highWaterMark: readBytes }), copy, signal ? { signal } : {})
     }
-    await publish(
-      temporary,
-      target,
-      sources.reduce((sum, { size }) => sum + size, 0),
-    )
+    const bytes = sources.reduce((sum, { size }) => sum + size, 0)
+    await settle(temporary, bytes)
+    await rename(temporary, target)
     await sync(dirname(target))
   } catch (cause) {
     await unlink(temporary).catch(ignoreMissing)
@@ -47,14 +45,9 @@ export async function joinFiles(
   }
 }
 
-async function publish(temporary: string, target: string, bytes: number): Promise<void> {
-  const joined = await open(temporary, 'r+')
-  try {
-    const { size } = await joined.stat()
-    if (size !== bytes) throw new UploadError('storage_failed', `The objects have ${size} bytes instead of ${bytes}.`)
-    await joined.datasync()
-  } finally {
-    await joined.close()
-  }
-  await rename(temporary, target)
+async function settle(temporary: string, bytes: number): Promise<void> {
+  await using joined = await open(temporary, 'r+')
+  const { size } = await joined.stat()
+  if (size !== bytes) throw new UploadError('storage_failed', `The objects have ${size} bytes instead of ${bytes}.`)
+  await joined.datasync()
 }

@@ -1,5 +1,5 @@
 import { userInfo } from 'node:os'
-import { UploadError } from '../../errors.ts'
+import { codeOf, UploadError } from '../../errors.ts'
 import type { Explanation, StoreStep } from '../../uploads/diagnosis.ts'
 
 const verbs: Readonly<Record<StoreStep, string>> = {
@@ -48,7 +48,7 @@ export function explainDisk(directory: string, step: StoreStep, error: unknown):
   const cause = error instanceof UploadError ? error.cause : error
   if (error instanceof UploadError && error.code === 'storage_failed' && cause === undefined)
     return { detail: error.message, remedy: full(directory)[1] }
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
+  const code = codeOf(cause) ?? ''
   const reason = reasons[code]
   const [why, remedy] = reason?.(directory) ?? [String(cause), `Look at the folder ${directory}.`]
   return {

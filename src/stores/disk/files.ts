@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { storageUnavailable, UploadError } from '../../errors.ts'
+import { codeOf, storageUnavailable, UploadError } from '../../errors.ts'
 
 // What the parts of the disk store do with files alike.
 
@@ -62,23 +62,16 @@ export function directorySyncs(): DirectorySync {
 }
 
 export async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
+  await using handle = await open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+  await handle.sync()
 }
 
 /** Full, broken or out of descriptors: another time it may work. */
 const passing = new Set(['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'EIO'])
 
-export const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined)
-
 export function failure(message: string, cause: unknown, signal?: AbortSignal): unknown {
   if (cause instanceof UploadError || signal?.aborted) return cause
-  const code = codeOf(cause)
-  return typeof code === 'string' && passing.has(code)
+  return passing.has(codeOf(cause) ?? '')
     ? storageUnavailable(message, cause)
     : new UploadError('storage_failed', message, { cause })
 }

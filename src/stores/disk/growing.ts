@@ -1,9 +1,9 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { UploadError } from '../../errors.ts'
+import { codeOf, UploadError } from '../../errors.ts'
 import type { GrowingWriter, GrowOptions } from '../../uploads/object-store.ts'
-import { codeOf, type DirectorySync, earlySyncBytes, fail, fileMode, writeAll } from './files.ts'
+import { type DirectorySync, earlySyncBytes, fail, fileMode, writeAll } from './files.ts'
 
 const { O_RDWR, O_CREAT, O_TRUNC, O_NOFOLLOW } = constants
 

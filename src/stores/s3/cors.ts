@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type CORSRule, GetBucketCorsCommand, PutBucketCorsCommand, type S3Client } from '@aws-sdk/client-s3'
+import type { ClientTerms } from '../../uploads/diagnosis.ts'
 import { answered } from './requests.ts'
 
 /** Milliseconds for one request. */
@@ -7,12 +8,12 @@ const askMs = 8_000
 /** Seconds for which a browser may remember the answer to a preflight. */
 const preflightSeconds = 3_600
 /** Headers that the PUT to an upload URL may have to carry. */
-export const putHeaders = ['content-type', 'content-md5', 'content-disposition', 'x-amz-checksum-sha256']
+const putHeaders = ['content-type', 'content-md5', 'content-disposition', 'x-amz-checksum-sha256']
 /** Those that a script adds to read a part, or what has changed. */
-export const getHeaders = ['range', 'if-range', 'if-none-match']
+const getHeaders = ['range', 'if-range', 'if-none-match']
 const exposed = ['ETag', 'Content-Length', 'Content-Range', 'Content-Disposition', 'Accept-Ranges']
 /** A page that was sent on from the gateway to the store comes to it from nowhere. */
-export const redirectedOrigin = 'null'
+const redirectedOrigin = 'null'
 
 /** What a page has to be let do. */
 export interface Wish {
@@ -21,11 +22,7 @@ export interface Wish {
   readonly headers: readonly string[]
 }
 
-export interface CorsTerms {
-  readonly origins: readonly string[]
-  /** Whether downloads lead to the store. */
-  readonly downloads: boolean
-}
+type CorsTerms = Pick<ClientTerms, 'origins' | 'downloads'>
 
 /** A page that may be anybody's, where any may come. */
 const anyPage = 'https://any-page.example'
