@@ -136,3 +136,11 @@ export const httpUrl = (host: string, port: number | undefined): string =>
 /** The address of a server for clients on its own machine: one that listens on every address has none that can be asked. */
 export const seenFromHere = (url: string): string =>
   url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:')
+
+const loopback = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
+
+/** Whether clients on this machine reach a server at an address that is somebody else's here: in a container, loopback is its own. */
+export function isBeyondUs(forClients: string | undefined, forUs: string | undefined): boolean {
+  if (forClients === undefined || forUs === undefined) return false
+  return loopback.test(new URL(forClients).hostname) && !loopback.test(new URL(forUs).hostname)
+}

@@ -45,7 +45,7 @@ async function visit(records: Records, config: Config, base: string): Promise<Ch
     const known = await acquaintance(base, key)
     if (!known.ok || known.detail !== undefined) return [known]
     const bodies = config.server.publicUrl === null ? [] : [await probeBodies(base, key, config.limits.maxFileSize)]
-    return [known, ...bodies, await rawTrip(base, key), await presignedTrip(base, key, config)]
+    return [known, ...bodies, await rawTrip(base, key, config), await presignedTrip(base, key, config)]
   })
 }
 

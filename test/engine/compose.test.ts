@@ -184,7 +184,14 @@ describe.skipIf(missing)(`compose.yaml${missing === undefined ? '' : ` (${missin
         await started('s3', 'fairlead-s3')
         expect(await compose('s3')('exec -T fairlead-s3 cat /run/secrets/s3/secret-access-key')).toBe(secret)
         await same()
-        expect(await compose('s3')('exec -T fairlead-s3 fairlead doctor')).toContain('Nothing is wrong.')
+        // 127.0.0.1 is where clients find the store; to a container it is its own.
+        const doctor = await compose('s3')('exec -T fairlead-s3 fairlead doctor')
+        expect(doctor).toContain(`Not tried: from here ${env.FAIRLEAD_S3_PUBLIC_ENDPOINT} leads somewhere else.`)
+        expect(doctor).toContain('Nothing is wrong.')
+        const lacking = compose('s3')(
+          'exec -T -e FAIRLEAD_CORS_ORIGINS=https://other.example.org fairlead-s3 fairlead doctor --dry-run',
+        )
+        await expect(lacking).rejects.toThrow(/By the CORS rules of the bucket.*other\.example\.org/)
       } finally {
         await endBehind()
       }

@@ -19,8 +19,12 @@ export interface CorsPlace {
   readonly outside: (actions: readonly string[]) => Place
 }
 
-/** Whether browsers get through, which a real preflight tells; the bucket's rules tell why not. */
-export async function* checkCors(place: CorsPlace, url: string, terms: ClientTerms): AsyncGenerator<Check> {
+/**
+ * Whether browsers get through, which a real preflight tells; the bucket's rules tell why not.
+ *
+ * @param url where preflights go; nothing where none can be sent from here, and the rules must do
+ */
+export async function* checkCors(place: CorsPlace, url: string | undefined, terms: ClientTerms): AsyncGenerator<Check> {
   const { client, bucket, at, outside } = place
   if (terms.origins.length === 0) {
     yield passed('store.cors', 'Not looked at: server.corsOrigins allows no web pages.')
@@ -37,7 +41,7 @@ export async function* checkCors(place: CorsPlace, url: string, terms: ClientTer
   try {
     rules = await rulesOf(client, bucket)
     for (let tries = 1; ; tries++) {
-      refused = await refusedOf(url, wanted)
+      refused = url === undefined ? [] : await refusedOf(url, wanted)
       if (refused.length === 0 || !terms.setCors || tries === setTries) break
       await sleep(settleMs)
     }
@@ -46,6 +50,7 @@ export async function* checkCors(place: CorsPlace, url: string, terms: ClientTer
     return
   }
   const { known, note } = rules
+  if (url === undefined) refused = wanted.filter((wish) => known && missingIn(known, wish) !== undefined)
   // What a script may see of an answer, no preflight tells.
   const lacking = known
     ? wanted.flatMap((wish) => {
@@ -67,7 +72,7 @@ export async function* checkCors(place: CorsPlace, url: string, terms: ClientTer
         ? 'The rules of the bucket are right: let the proxy in front of it pass OPTIONS requests on.'
         : 'Run "fairlead doctor --set-cors", or allow it in the configuration of the server itself.',
     })
-  else yield passed('store.cors', note)
+  else yield passed('store.cors', url === undefined ? 'By the rules of the bucket alone, if it tells them.' : note)
 }
 
 /** Only where somebody has named web pages is it wrong that they do not get through; else it is worth knowing. */

@@ -6,7 +6,7 @@ import {
   ListObjectsV2Command,
   type S3Client,
 } from '@aws-sdk/client-s3'
-import { ask } from '../../connection.ts'
+import { ask, isBeyondUs } from '../../connection.ts'
 import { UploadError } from '../../errors.ts'
 import {
   type Check,
@@ -55,6 +55,7 @@ export interface S3DiagnosisOptions {
 /** What an operator wants to know of a bucket: is it there, does it let us and browsers in, does the clock agree? */
 export function s3Diagnosis(options: S3DiagnosisOptions): Required<Diagnosis> {
   const { client, direct, bucket, prefix, region, pathStyle } = options
+  const beyondUs = isBeyondUs(options.publicEndpoint, options.endpoint)
   const inside = options.endpoint ?? `https://s3.${region}.amazonaws.com`
 
   const at = (actions: readonly string[]): Place => ({
@@ -183,12 +184,14 @@ export function s3Diagnosis(options: S3DiagnosisOptions): Required<Diagnosis> {
     async *clients(terms) {
       if (!terms.dryRun) {
         yield multipart(terms.keys[0])
-        yield* presigned(terms.keys)
+        if (beyondUs)
+          yield passed('store.presigned-put', `Not tried: from here ${options.publicEndpoint} leads somewhere else.`)
+        else yield* presigned(terms.keys)
       }
       yield* checkCors(
         { client, bucket, id: `fairlead-${prefix.replace(/\/$/, '')}`, at, outside },
         // Nobody sends anything there: a preflight asks, whatever is under the key.
-        (await direct.putUrl(terms.keys[0], { ...noTerms, until: Date.now() + urlMs })).url,
+        beyondUs ? undefined : (await direct.putUrl(terms.keys[0], { ...noTerms, until: Date.now() + urlMs })).url,
         terms,
       )
     },
