@@ -96,7 +96,7 @@ export const storageUnavailable = (message: string, cause?: unknown): UploadErro
   new UploadError('storage_failed', message, { cause, retryAfter: storeRetrySeconds })
 
 /** The same answer for what never was and for what another workspace owns. */
-export const notFound = (): UploadError => new UploadError('not_found', 'There is no such thing here.')
+export const notFound = (what = 'such thing here'): UploadError => new UploadError('not_found', `There is no ${what}.`)
 
 /** Seconds after which a request whose first attempt is still running is sent again. */
 const runningRetrySeconds = 1
