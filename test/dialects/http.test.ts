@@ -338,6 +338,15 @@ const rawLines = (...lines: string[]): string =>
   )
 
 describe('requests that two servers could read in two ways', () => {
+  it('may not come with two credentials', async () => {
+    const wire = await wireTo(gateway.url)
+    const own = `Authorization: Bearer ${gateway.key}`
+    await wire.send(`GET /api/v1/auth/whoami HTTP/1.1\r\nHost: x\r\n${own}\r\n${own.slice(0, -1)}\r\n\r\n`)
+    const answer = await wire.answer()
+    expect(answer.status).toBe(401)
+    expect(answer.json()).toMatchObject({ error_code: 'unauthenticated' })
+  })
+
   const smuggled = `GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n`
   it.each<[string, () => string]>([
     [
