@@ -227,6 +227,15 @@ describe('a start that cannot be', () => {
     expectOneLine(await fairlead(folder, ['serve']), /data/)
   })
 
+  it('says that the database cannot be opened', async () => {
+    const FAIRLEAD_DATABASE_URL = 'sqlite:missing/folder/records.db'
+    for (const command of ['serve', 'migrate'])
+      expectOneLine(
+        await fairlead(await newFolder(), [command], { FAIRLEAD_DATABASE_URL }),
+        /missing\/folder\/records\.db \(FAIRLEAD_DATABASE_URL\) cannot be opened: ENOENT/,
+      )
+  })
+
   it('says on a Node that is too old which one it needs', async () => {
     const folder = await newFolder()
     const stub = join(folder, 'old.mjs')
