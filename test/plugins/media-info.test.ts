@@ -131,22 +131,22 @@ describe('how long it is', () => {
   })
 
   it('begins with the first picture of a film in fragments', async () => {
-    const film = await readFile(samples + 'fragmented.mp4')
-    const began = await probe(film, 'video/mp4')
+    const bytes = await readFile(samples + 'fragmented.mp4')
+    const began = await probe(bytes, 'video/mp4')
     const seconds = 5
-    for (let at = film.indexOf('tfdt'); at >= 0; at = film.indexOf('tfdt', at + 4)) {
-      const scale = scaleOf(film, film.readUInt32BE(film.lastIndexOf('tfhd', at) + 8))
-      film.writeBigUInt64BE(film.readBigUInt64BE(at + 8) + BigInt(seconds * scale), at + 8)
+    for (let at = bytes.indexOf('tfdt'); at >= 0; at = bytes.indexOf('tfdt', at + 4)) {
+      const scale = scaleOf(bytes, bytes.readUInt32BE(bytes.lastIndexOf('tfhd', at) + 8))
+      bytes.writeBigUInt64BE(bytes.readBigUInt64BE(at + 8) + BigInt(seconds * scale), at + 8)
     }
-    expect(await probe(film, 'video/mp4')).toEqual(began)
+    expect(await probe(bytes, 'video/mp4')).toEqual(began)
   })
 })
 
 /** Ticks a second of a track. */
-function scaleOf(film: Buffer, track: number): number {
-  let at = film.indexOf('tkhd')
-  while (film.readUInt32BE(at + 16) !== track) at = film.indexOf('tkhd', at + 4)
-  return film.readUInt32BE(film.indexOf('mdhd', at) + 16)
+function scaleOf(bytes: Buffer, track: number): number {
+  let at = bytes.indexOf('tkhd')
+  while (bytes.readUInt32BE(at + 16) !== track) at = bytes.indexOf('tkhd', at + 4)
+  return bytes.readUInt32BE(bytes.indexOf('mdhd', at) + 16)
 }
 
 describe('pictures as displayed', () => {
