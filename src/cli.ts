@@ -20,17 +20,16 @@ const commands: readonly Command[] = [
 const nameOf = (command: Command): string[] =>
   /^[a-z-]+(?: [a-z-]+)?(?= |$)/.exec(command.usage.replace(/ [[<-].*$/, ''))?.[0].split(' ') ?? []
 
-const wordsOf = (args: readonly string[]): string =>
-  args
-    .filter((arg) => !arg.startsWith('-'))
-    .slice(0, 2)
-    .join(' ')
+const wordsOf = (args: readonly string[]): string => {
+  const words = args.filter((arg) => !arg.startsWith('-'))
+  return (words.length > 0 ? words : args).slice(0, 2).join(' ')
+}
 
 /** Runs one command: prints what it has to say, and sets the exit code. Errors are one line on stderr. */
 export async function main(args: readonly string[]): Promise<void> {
   const json = args.includes('--json')
   try {
-    if (args.length === 0 || args.includes('--help') || args[0] === 'help') {
+    if (args.length === 0 || args.includes('--help') || args[0] === 'help' || args[0] === '-h') {
       process.stdout.write(help())
       return
     }

@@ -15,13 +15,24 @@ import type { Records } from './uploads/records.ts'
 
 export async function openRecords(config: Config): Promise<Records> {
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
-  return sqliteRecords({ path: config.database.path, defaultQuota: config.limits.workspaceQuota })
+  const { path } = config.database
+  return opening(path, () => sqliteRecords({ path, defaultQuota: config.limits.workspaceQuota }))
 }
 
 /** Brings the database to this version of the program. */
 export async function migrateRecords(config: Config): Promise<Migrated> {
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
-  return migrateFile(config.database.path)
+  return opening(config.database.path, () => migrateFile(config.database.path))
+}
+
+/** @throws {ConfigError} that says which file it was */
+function opening<T>(path: string, open: () => T): T {
+  try {
+    return open()
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new ConfigError(`The database ${path} (FAIRLEAD_DATABASE_URL) cannot be opened: ${reason}`, { cause })
+  }
 }
 
 /** One process has the data folder for itself, so that its memory is enough. */

@@ -100,7 +100,7 @@ export const codeOf = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 
 /** The same answer for what never was and for what another workspace owns. */
-export const notFound = (): UploadError => new UploadError('not_found', 'There is no such thing here.')
+export const notFound = (what = 'such thing here'): UploadError => new UploadError('not_found', `There is no ${what}.`)
 
 /** Seconds after which a request whose first attempt is still running is sent again. */
 const runningRetrySeconds = 1

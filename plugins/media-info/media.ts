@@ -68,6 +68,11 @@ async function countedSeconds(file: MediaFile): Promise<number> {
   return ((await openBeginning(file, walked).computeDuration()) * file.size) / walked
 }
 
+/** Seconds of a film in fragments, which has an index at the end or is walked through. Some begin later than at zero. */
+async function fragmentSeconds(input: Input): Promise<number> {
+  return (await input.computeDuration()) - Math.max(0, await input.getFirstTimestamp())
+}
+
 /** Without the number of its frames, mediabunny would take the first bit rate of an MP3 for the rate of all of it. */
 async function knowsItsFrames(file: MediaFile): Promise<boolean> {
   return /Xing|Info/.test((await file.read(0, xingBytes)).toString('latin1'))
@@ -77,11 +82,13 @@ async function secondsOf(file: MediaFile, input: Input): Promise<number | null |
   switch (await input.getFormat()) {
     case MP4:
     case QTFF:
-      return (await movieSeconds(file)) ?? input.computeDuration() // fragments have an index at the end, or are walked through
+      return (await movieSeconds(file)) ?? fragmentSeconds(input)
     case OGG:
       return input.computeDuration() // by jumping
     case ADTS:
       return countedSeconds(file)
+    case FLAC: // one that went through a pipe does not know how long it is
+      return (await input.getDurationFromMetadata()) ?? countedSeconds(file)
     case MP3:
       return file.size > maxWalk || (await knowsItsFrames(file))
         ? input.getDurationFromMetadata()

@@ -63,7 +63,8 @@ export const workspaceCommands: readonly Command[] = [
       const workspace = checkId(text(input, 'workspace') ?? 'default', '--workspace')
       await withRecords(async (records) => {
         // It may be given projects, but is made only by its user.
-        if (isPersonalWorkspace(workspace) && !(await records.workspace(workspace))) throw notFound()
+        if (isPersonalWorkspace(workspace) && !(await records.workspace(workspace)))
+          throw notFound(`workspace "${workspace}"`)
         await records.ensureProject(workspace, id)
       })
       return { json: { id, workspace_id: workspace }, text: `Project ${id} of workspace ${workspace} is there.` }
@@ -87,7 +88,7 @@ export const workspaceCommands: readonly Command[] = [
       const id = checkId(text(input, 'workspace') ?? 'default', '--workspace')
       const fromDay = new Date(Date.now() - usageDays * dayMs).toISOString().slice(0, 10)
       const usage = await withRecords(async (records) => {
-        if (!(await records.workspace(id))) throw notFound()
+        if (!(await records.workspace(id))) throw notFound(`workspace "${id}"`)
         return records.usage(id, fromDay)
       })
       return { json: usageJson(usage), text: usageText(usage) }

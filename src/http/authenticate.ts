@@ -70,7 +70,8 @@ interface Credential {
 }
 
 function credentialOf(ctx: Ctx): Credential {
-  const header = ctx.get('authorization')
+  const [header = '', ...others] = ctx.req.headersDistinct['authorization'] ?? []
+  if (others.length > 0) throw new UploadError('unauthenticated', 'There are several Authorization headers: send one.')
   const apiKey = ctx.get('x-api-key').trim()
   if (Math.max(header.length, apiKey.length) > maxCredentialLength)
     throw new UploadError('unauthenticated', 'The credential is too long.')

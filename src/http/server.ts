@@ -1,6 +1,7 @@
 import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { httpUrl } from '../connection.ts'
 import { answerClientError } from './answer-errors.ts'
 import type { HttpHandler } from './handler.ts'
@@ -36,17 +37,24 @@ export async function startHttpServer(
     maxHeaderSize: maxHeaderBytes,
     headersTimeout: headersTimeoutMs,
     keepAliveTimeout: keepAliveMs,
+    requireHostHeader: false, // Node's own refusal has no request id
   })
   server.requestTimeout = 0 // uploads may take long: their own time limit looks at silence
   server.maxConnections = maxConnections
   if (connection) server.on('connection', connection)
-  server.on('request', handler.answer)
-  server.on('checkContinue', handler.answer) // whoever wants the body says so
-  server.on('clientError', (error, socket) => {
+  const refuse = (error: NodeJS.ErrnoException, socket: Duplex): void => {
     // In the middle of another answer, these words would count as a part of it.
     if (handler.isAnswering(socket)) socket.destroy()
     else answerClientError(error, socket)
-  })
+  }
+  const answer: RequestListener = (req, res) => {
+    if (isForOneHost(req)) handler.answer(req, res)
+    else refuse(new Error('The request names no host, or several.'), req.socket)
+  }
+  server.on('request', answer)
+  server.on('checkContinue', answer) // whoever wants the body says so
+  server.on('checkExpectation', answer) // of other expectations nothing is known: RFC 9110 lets them pass
+  server.on('clientError', refuse)
   await listen(server, host, port)
 
   return {
@@ -64,6 +72,10 @@ export async function startHttpServer(
     },
   }
 }
+
+/** HTTP/1.1 demands one `Host`. */
+const isForOneHost = (req: IncomingMessage): boolean =>
+  req.httpVersion === '1.0' || req.headersDistinct['host']?.length === 1
 
 export async function listen(server: Server, host: string, port: number): Promise<void> {
   server.listen(port, host)

@@ -36,7 +36,7 @@ export function accountOperations(db: Kysely<Schema>, defaultQuota: number | nul
 
     *setQuota(id: string, bytes: number | null): Operation<Workspace> {
       const row = yield* first(texts.setQuota, { id, bytes })
-      if (!row) throw notFound()
+      if (!row) throw notFound(`workspace "${id}"`)
       return toWorkspace(row, defaultQuota)
     },
 
@@ -72,7 +72,7 @@ export function accountOperations(db: Kysely<Schema>, defaultQuota: number | nul
 
     *revokeKey(id: string): Operation<ApiKey> {
       const row = yield* first(texts.revokeKey, { id, at: now() })
-      if (!row) throw notFound()
+      if (!row) throw notFound(`key "${id}"`)
       return toApiKey(row)
     },
 

@@ -27,11 +27,12 @@ export function migrate(db: Database.Database): Migrated {
         `The database has version ${from}, this program knows versions up to ${migrations.length}: start the program that wrote it, or a newer one.`,
       )
     for (const migration of migrations.slice(from)) db.exec(migration)
-    db.pragma(`user_version = ${migrations.length}`)
+    // Where nothing is to be done nothing is written: a full disk stops no start.
+    if (from < migrations.length) db.pragma(`user_version = ${migrations.length}`)
     db.exec('COMMIT')
     return { from, to: migrations.length }
   } catch (cause) {
-    db.exec('ROLLBACK')
+    if (db.inTransaction) db.exec('ROLLBACK') // a full disk has done it
     throw cause
   }
 }

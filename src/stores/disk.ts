@@ -16,6 +16,7 @@ import {
   syncDirectory,
 } from './disk/files.ts'
 import { growingFile } from './disk/growing.ts'
+import { spaceOn } from './disk/space.ts'
 import { diskWriter } from './disk/writer.ts'
 
 const fanOut = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
@@ -47,6 +48,7 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
   const temporary = join(directory, 'tmp')
   const unfinished = join(directory, 'open')
   const sync = directorySyncs()
+  const space = spaceOn(directory)
   let writers = 0
 
   const remove = (key: string): Promise<void> =>
@@ -72,10 +74,11 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
     diagnosis: { explain: (step, error) => explainDisk(directory, step, error) },
     write(key) {
       const target = path(key)
-      return diskWriter(join(temporary, `${key.replace('/', '-')}.${++writers}`), target, sync)
+      return diskWriter(join(temporary, `${key.replace('/', '-')}.${++writers}`), target, sync, space)
     },
-    grow: (key, how) => growingFile({ growing: growingPath(key), target: path(key) }, how, sync),
-    concat(sources, key, { signal }) {
+    grow: (key, how) => growingFile({ growing: growingPath(key), target: path(key) }, how, sync, space),
+    async concat(sources, key, { signal }) {
+      await space(sources.reduce((sum, { size }) => sum + size, 0))
       const files = sources.map((source) => ({ path: path(source.key), size: source.size }))
       return joinFiles(files, join(temporary, `${key.replace('/', '-')}.${++writers}`), path(key), sync, signal)
     },

@@ -65,6 +65,6 @@ const isOpen = ({ state }: Upload): boolean => state === 'pending' || state === 
 function nextLook({ createdAt, expiresAt }: Expected, now: number): number {
   const age = now - createdAt
   const longest = Math.max(longestGapMs, age * oldAgePart)
-  const due = now + Math.min(longest, Math.max(shortestGapMs, age / 2))
+  const due = now + Math.round(Math.min(longest, Math.max(shortestGapMs, age / 2)))
   return expiresAt !== null && expiresAt > now ? Math.min(due, expiresAt + afterEndMs) : due
 }

@@ -197,6 +197,14 @@ describe('limits', () => {
 describe('Expect: 100-continue', () => {
   const expects = { Expect: '100-continue' }
 
+  it('lets expectations pass of which it knows nothing', async () => {
+    const wire = await wireTo(gateway.url)
+    await wire.send(requestHead('GET', '/healthz', { Expect: 'tea' }))
+    const answer = await wire.answer()
+    expect(answer.status).toBe(200)
+    expect(answer.headers.get('x-request-id')).toMatch(/^req_/)
+  })
+
   it('is answered when the body is wanted', async () => {
     const wire = await wireTo(gateway.url)
     await wire.send(rawHead({ ...expects, 'Content-Length': 5 }))
@@ -330,6 +338,15 @@ const rawLines = (...lines: string[]): string =>
   )
 
 describe('requests that two servers could read in two ways', () => {
+  it('may not come with two credentials', async () => {
+    const wire = await wireTo(gateway.url)
+    const own = `Authorization: Bearer ${gateway.key}`
+    await wire.send(`GET /api/v1/auth/whoami HTTP/1.1\r\nHost: x\r\n${own}\r\n${own.slice(0, -1)}\r\n\r\n`)
+    const answer = await wire.answer()
+    expect(answer.status).toBe(401)
+    expect(answer.json()).toMatchObject({ error_code: 'unauthenticated' })
+  })
+
   const smuggled = `GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n`
   it.each<[string, () => string]>([
     [
@@ -374,6 +391,7 @@ describe('requests that two servers could read in two ways', () => {
       () =>
         `POST /v1/uploads HTTP/1.1\r\nAuthorization: Bearer ${gateway.key}\r\nx-file-name: a\r\nContent-Length: 5\r\n\r\nHello`,
     ],
+    ['two Hosts', () => `${rawLines('Host: y', 'Content-Length: 5')}\r\n\r\nHello`],
   ])('%s: one refusal, and nothing is kept', async (_what, bytes) => {
     const before = await usage()
     const wire = await wireTo(gateway.url)
@@ -381,6 +399,7 @@ describe('requests that two servers could read in two ways', () => {
     const answer = await wire.answer()
     expect(answer.status).toBeGreaterThanOrEqual(400)
     expect(answer.status).toBeLessThan(500)
+    expect(answer.headers.get('x-request-id')).toMatch(/^req_/)
     expect(await wire.closed()).toBe(true)
     expect(wire.rest()).toHaveLength(0)
     await eventually(async () => expect((await usage()).uploads.total).toBe(before.uploads.total))

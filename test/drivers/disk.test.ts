@@ -12,6 +12,7 @@ import {
   rename,
   rm,
   stat,
+  statfs,
   symlink,
   writeFile,
 } from 'node:fs/promises'
@@ -262,12 +263,56 @@ describe('disk', () => {
 
     it('asks to come again, and leaves nothing', async () => {
       const writer = store.write(key)
-      const failure = await writer.write([randomBytes(4 * mib), randomBytes(8 * mib)]).catch((error: unknown) => error)
-      expect(failure).toMatchObject({ code: 'storage_failed', retryAfter: 5, cause: { code: 'ENOSPC' } })
+      await writer.write([randomBytes(4 * mib)])
+      const failure = await writer.write([randomBytes(8 * mib)]).catch((error: unknown) => error)
+      expect(failure).toMatchObject({ code: 'storage_failed', retryAfter: 5 })
       await writer.abort()
       expect(await readdir(join(parent, 'small', 'tmp'))).toEqual([])
       await put(randomBytes(4 * mib))
       expect(await store.stat(key)).toMatchObject({ size: 4 * mib })
+    })
+
+    it('asks to come again when others have filled it', async () => {
+      const writer = store.write(key)
+      await writer.write([randomBytes(1)])
+      const others = join(parent, 'small', 'others')
+      await expect(writeFile(others, Buffer.alloc(9 * mib))).rejects.toMatchObject({ code: 'ENOSPC' })
+      await expect(writer.write([randomBytes(mib / 2)])).rejects.toMatchObject({
+        code: 'storage_failed',
+        retryAfter: 5,
+        cause: { code: 'ENOSPC' },
+      })
+      await writer.abort()
+    })
+
+    it('leaves a quarter of it free, so that records beside it can be written', async () => {
+      const full = { code: 'storage_failed', retryAfter: 5 }
+      const bytes = randomBytes(mib)
+      const refusal = async (): Promise<unknown> => {
+        for (let i = 0; i < 8; i++) {
+          const writer = store.write(`ab/object${i}`)
+          const failure: unknown = await writer.write([bytes]).then(
+            () => writer.finish(),
+            (error: unknown) => error,
+          )
+          if (failure !== undefined) return failure
+        }
+        return undefined
+      }
+      expect(await refusal()).toMatchObject({ ...full, message: 'The disk of the store is full.' })
+      const kept = { note: async () => {}, keep: async () => {}, kept: async () => bytes }
+      const growing = store.grow('ab/open', {
+        ...kept,
+        growth: { bytes: 0, note: null, pieces: [] },
+        length: mib,
+        coming: mib,
+      })
+      await expect(growing.write([bytes])).rejects.toMatchObject(full)
+      await growing.abort()
+      const sources = [{ key: 'ab/object0', size: mib }]
+      await expect(store.concat(sources, 'ab/joined', kept)).rejects.toMatchObject(full)
+      const { bavail, bsize } = await statfs(join(parent, 'small'))
+      expect(bavail * bsize).toBeGreaterThanOrEqual(2 * mib)
     })
 
     it('says when it has become read-only', async () => {

@@ -49,6 +49,16 @@ describe('a file of SQLite records', () => {
     expect(migrateFile(path)).toEqual({ from: 4, to: 4 })
   })
 
+  it('is written by no further start, which a full disk would stop', () => {
+    migrateFile(path)
+    const onlooker = new Database(path)
+    const version = () => onlooker.pragma('data_version', { simple: true })
+    const before = version()
+    migrateFile(path)
+    expect(version()).toBe(before)
+    onlooker.close()
+  })
+
   it('is written through connections that survive a power loss and check references', async () => {
     const pragmas: unknown[] = []
     const close = vi.spyOn(Database.prototype, 'close').mockImplementation(function (this: Database.Database) {

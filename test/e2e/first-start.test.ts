@@ -236,6 +236,15 @@ describe('a start that cannot be', () => {
     expectOneLine(await fairlead(folder, ['serve']), /data/)
   })
 
+  it('says that the database cannot be opened', async () => {
+    const FAIRLEAD_DATABASE_URL = 'sqlite:missing/folder/records.db'
+    for (const command of ['serve', 'migrate'])
+      expectOneLine(
+        await fairlead(await newFolder(), [command], { FAIRLEAD_DATABASE_URL }),
+        /missing\/folder\/records\.db \(FAIRLEAD_DATABASE_URL\) cannot be opened: ENOENT/,
+      )
+  })
+
   it('says on a Node that is too old which one it needs', async () => {
     const folder = await newFolder()
     const stub = join(folder, 'old.mjs')
@@ -306,10 +315,12 @@ describe('the command line, while the server runs', () => {
     [['keys', 'create', '--scopes', 'uploads:fly'], 2, /--scopes.*uploads:fly/],
     [['keys', 'create', '--expires', 'tomorrow'], 2, /--expires.*tomorrow/],
     [['keys', 'create', '--name'], 2, /--name/],
-    [['keys', 'revoke', 'nobody'], 1, /no/],
+    [['keys', 'revoke', 'nobody'], 1, /There is no key "nobody"/],
+    [['--colour'], 2, /There is no command "--colour/],
     [['workspaces', 'create', '../etc'], 2, /\.\.\/etc/],
     [['workspaces', 'set-quota', 'default', 'lots'], 2, /lots/],
-    [['usage', '--workspace', 'nowhere'], 1, /no/],
+    [['workspaces', 'set-quota', 'nowhere', '1'], 1, /There is no workspace "nowhere"/],
+    [['usage', '--workspace', 'nowhere'], 1, /There is no workspace "nowhere"/],
     [['jobs', 'retry', 'x'], 2, /number/],
     [['serve', 'now'], 2, /serve/],
   ])('%j is wrong: exit code %i and one line', async (args, code, says) => {

@@ -121,6 +121,34 @@ describe('facts of every format', () => {
   })
 })
 
+describe('how long it is', () => {
+  it('is counted in a FLAC file that went through a pipe and does not say', async () => {
+    const flac = await readFile(samples + 'sound.flac')
+    const samplesAt = 21 // of the first block: 36 bits, of which the first four share their byte
+    flac.writeUInt8(flac.readUInt8(samplesAt) & 0xf0, samplesAt)
+    flac.writeUInt32BE(0, samplesAt + 1)
+    expect(await probe(flac, 'audio/flac')).toMatchObject({ duration: expect.closeTo(2, 1) })
+  })
+
+  it('begins with the first picture of a film in fragments', async () => {
+    const bytes = await readFile(samples + 'fragmented.mp4')
+    const began = await probe(bytes, 'video/mp4')
+    const seconds = 5
+    for (let at = bytes.indexOf('tfdt'); at >= 0; at = bytes.indexOf('tfdt', at + 4)) {
+      const scale = scaleOf(bytes, bytes.readUInt32BE(bytes.lastIndexOf('tfhd', at) + 8))
+      bytes.writeBigUInt64BE(bytes.readBigUInt64BE(at + 8) + BigInt(seconds * scale), at + 8)
+    }
+    expect(await probe(bytes, 'video/mp4')).toEqual(began)
+  })
+})
+
+/** Ticks a second of a track. */
+function scaleOf(bytes: Buffer, track: number): number {
+  let at = bytes.indexOf('tkhd')
+  while (bytes.readUInt32BE(at + 16) !== track) at = bytes.indexOf('tkhd', at + 4)
+  return bytes.readUInt32BE(bytes.indexOf('mdhd', at) + 16)
+}
+
 describe('pictures as displayed', () => {
   it.each([1, 2, 3, 4, 5, 6, 7, 8])('EXIF orientation %i', async (orientation) => {
     const upright = sharp(samples + 'still.png').withMetadata({ orientation })

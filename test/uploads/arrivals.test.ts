@@ -33,6 +33,11 @@ describe('looking for bytes', () => {
     expect(found).toBeLessThan(gap + 1_000)
   })
 
+  it('comes again at a whole millisecond, as the records take no other', async () => {
+    for (const age of [5_001, 5_002, 40 * minuteMs + 1, 40 * minuteMs + 2, 40 * minuteMs + 3])
+      expect(Number.isInteger(await lookAt(pending(age, 7 * 24 * 60 * minuteMs), fail(missing())))).toBe(true)
+  })
+
   it('comes again right after the URL has ended', async () => {
     const found = await lookAt(pending(10 * minuteMs, 5_000), fail(missing()))
     expect(found).toBeGreaterThan(5_000 - 1)

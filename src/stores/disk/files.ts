@@ -15,6 +15,8 @@ const { O_RDONLY, O_NOFOLLOW, O_DIRECTORY } = constants
 
 export type DirectorySync = (directory: string) => Promise<void>
 
+export const sizeOf = (chunks: readonly Uint8Array[]): number => chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+
 /** One call usually; a short write goes on where it stopped. Returns the bytes. @param at where they go; absent: at the end of what was written */
 export async function writeAll(file: FileHandle, chunks: readonly Uint8Array[], at?: number): Promise<number> {
   let total = 0

@@ -3,7 +3,8 @@ import { type FileHandle, open, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { codeOf, UploadError } from '../../errors.ts'
 import type { GrowingWriter, GrowOptions } from '../../uploads/object-store.ts'
-import { type DirectorySync, earlySyncBytes, fail, fileMode, writeAll } from './files.ts'
+import { type DirectorySync, earlySyncBytes, fail, fileMode, sizeOf, writeAll } from './files.ts'
+import type { Space } from './space.ts'
 
 const { O_RDWR, O_CREAT, O_TRUNC, O_NOFOLLOW } = constants
 
@@ -22,6 +23,7 @@ export function growingFile(
   { growing, target }: GrowingPlaces,
   { growth, keep, hold = false }: Pick<GrowOptions, 'growth' | 'keep' | 'hold'>,
   sync: DirectorySync,
+  space: Space,
 ): GrowingWriter {
   let handle: FileHandle | undefined
   /** Bytes that were written, that are on disk, and that count. */
@@ -74,6 +76,7 @@ export function growingFile(
     },
     write: (chunks) =>
       step('The object could not be written.', async () => {
+        await space(sizeOf(chunks))
         written += await writeAll(await file(), chunks, written)
         if (written - synced < earlySyncBytes) return
         await checkpoint

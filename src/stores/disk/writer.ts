@@ -2,12 +2,13 @@ import { constants } from 'node:fs'
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { ObjectWriter } from '../../uploads/object-store.ts'
-import { type DirectorySync, earlySyncBytes, fail, fileMode, ignoreMissing, writeAll } from './files.ts'
+import { type DirectorySync, earlySyncBytes, fail, fileMode, ignoreMissing, sizeOf, writeAll } from './files.ts'
+import type { Space } from './space.ts'
 
 const { O_WRONLY, O_CREAT, O_EXCL } = constants
 
 /** Opens its file with the first bytes. */
-export function diskWriter(temporary: string, target: string, sync: DirectorySync): ObjectWriter {
+export function diskWriter(temporary: string, target: string, sync: DirectorySync, space: Space): ObjectWriter {
   let handle: FileHandle | undefined
   let unsynced = 0
   let syncing: Promise<void> = Promise.resolve()
@@ -30,6 +31,7 @@ export function diskWriter(temporary: string, target: string, sync: DirectorySyn
   return {
     write: (chunks) =>
       step('The object could not be written.', async () => {
+        await space(sizeOf(chunks))
         const growing = await file()
         unsynced += await writeAll(growing, chunks)
         if (unsynced < earlySyncBytes) return
