@@ -2,19 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, lstat, mkdir, open, opendir, readdir, realpath, rm, statfs, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { notFound, storageUnavailable } from '../errors.ts'
+import { ignoreMissing, notFound, storageUnavailable } from '../errors.ts'
 import { checkRange, keyPattern, type ObjectStore, type StoredObject } from '../uploads/object-store.ts'
 import { joinFiles } from './disk/concat.ts'
 import { explainDisk } from './disk/explain.ts'
-import {
-  directorySyncs,
-  type DirectorySync,
-  fail,
-  failure,
-  fileMode,
-  ignoreMissing,
-  syncDirectory,
-} from './disk/files.ts'
+import { directorySyncs, type DirectorySync, fail, failure, fileMode, syncDirectory } from './disk/files.ts'
 import { growingFile } from './disk/growing.ts'
 import { diskWriter } from './disk/writer.ts'
 

@@ -8,7 +8,7 @@ import { abortAll, abortUpload, openUploads, type Target } from './s3/multipart.
 import { partSizes } from './s3/part-sizes.ts'
 import { type ProfileName, profiles } from './s3/profiles.ts'
 import { readObject } from './s3/read.ts'
-import { answered, request, s3Client, type S3Address } from './s3/requests.ts'
+import { ignoring, request, s3Client, type S3Address } from './s3/requests.ts'
 import { s3Writer } from './s3/writer.ts'
 
 const nothing: Growth = { bytes: 0, note: null, pieces: [] }
@@ -137,10 +137,7 @@ export function s3Store(options: S3StoreOptions): S3Store {
     async stat(key) {
       const command = new HeadObjectCommand(at(key))
       const found = await request('The object could not be looked up.', (abortSignal) =>
-        client.send(command, { abortSignal }).catch((error: unknown) => {
-          if (!answered(error, 404)) throw error
-          return undefined
-        }),
+        client.send(command, { abortSignal }).catch(ignoring(404)),
       )
       return found && { key, size: found.ContentLength ?? 0, modifiedAt: found.LastModified?.getTime() ?? 0 }
     },

@@ -11,7 +11,7 @@ import { UploadError } from '../../errors.ts'
 import type { ArrivedObject, DirectAccess, PutTerms } from '../../uploads/object-store.ts'
 import { eachAtOnce } from './at-once.ts'
 import { beginMultipart, completeMultipart, objectType, type SentPart, type Target } from './multipart.ts'
-import { answered, innerMs, request } from './requests.ts'
+import { ignoring, innerMs, request } from './requests.ts'
 
 /** Bytes of one PutObject or CopyObject at most: 5 GB, in whichever way the server counts them. */
 const largestSingle = 5_000_000_000
@@ -72,7 +72,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
 
   async function arrived(key: string): Promise<ArrivedObject | undefined> {
     const found = await request('The object could not be looked up.', (abortSignal) =>
-      client.send(new HeadObjectCommand({ ...at(key), ChecksumMode: 'ENABLED' }), { abortSignal }).catch(absent),
+      client.send(new HeadObjectCommand({ ...at(key), ChecksumMode: 'ENABLED' }), { abortSignal }).catch(ignoring(404)),
     )
     if (!found) return undefined
     const tag = found.ETag ?? ''
@@ -177,8 +177,4 @@ function lifetime(until: number): { readonly signingDate: Date; readonly expires
   const second = Math.floor(Date.now() / secondMs)
   const seconds = Math.ceil(until / secondMs) - second
   return { signingDate: new Date(second * secondMs), expiresIn: Math.min(longestUrl, Math.max(1, seconds)) }
-}
-
-function absent(error: unknown): undefined {
-  if (!answered(error, 404)) throw error
 }
