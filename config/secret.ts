@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { link, mkdir, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ignoreMissing } from '../src/errors.ts'
 import { ConfigError, oneLine } from './error.ts'
 
 const secretBytes = 32
@@ -36,10 +37,7 @@ export async function loadSecret(dataDir: string, configured: string | null): Pr
 }
 
 async function readSecret(path: string): Promise<Secret | undefined> {
-  await using file = await open(path, 'r').catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT') return undefined
-    throw cause
-  })
+  await using file = await open(path, 'r').catch(ignoreMissing)
   if (!file) return undefined
   const { mode, size } = await file.stat()
   const text = size <= largestFile ? await file.readFile('utf8') : ''

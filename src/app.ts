@@ -138,7 +138,13 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     log,
   })
 
-  const facts = apiFacts(config)
+  const facts: ApiFacts = {
+    categories: Object.keys(config.categories),
+    maxFileSize: config.limits.maxFileSize,
+    filesPerBatch: config.limits.filesPerBatch,
+    presignTtl: config.presign.ttl,
+    downloadTtl: config.download.ttl,
+  }
   const dependencies: DialectDependencies = {
     ...facts,
     service,
@@ -224,11 +230,3 @@ async function pluginFolder(dataDir: string, name: string): Promise<string> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   return folder
 }
-
-const apiFacts = ({ categories, limits, presign, download }: Config): ApiFacts => ({
-  categories: Object.keys(categories),
-  maxFileSize: limits.maxFileSize,
-  filesPerBatch: limits.filesPerBatch,
-  presignTtl: presign.ttl,
-  downloadTtl: download.ttl,
-})

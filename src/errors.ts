@@ -99,6 +99,11 @@ export const storageUnavailable = (message: string, cause?: unknown): UploadErro
 export const codeOf = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 
+/** For `catch`: a file that is not there is none. */
+export function ignoreMissing(error: unknown): undefined {
+  if (codeOf(error) !== 'ENOENT') throw error
+}
+
 /** The same answer for what never was and for what another workspace owns. */
 export const notFound = (what = 'such thing here'): UploadError => new UploadError('not_found', `There is no ${what}.`)
 

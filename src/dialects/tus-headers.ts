@@ -79,9 +79,8 @@ export function concatHeader(ctx: Ctx): Concat | null {
 }
 
 function idOf(url: string): string {
-  const id = URL.canParse(url, 'http://localhost')
-    ? /^\/(?:.*\/)?files\/([^/]+)$/.exec(new URL(url, 'http://localhost').pathname)?.[1]
-    : undefined
+  const path = URL.parse(url, 'http://localhost')?.pathname ?? ''
+  const id = /^\/(?:.*\/)?files\/([^/]+)$/.exec(path)?.[1]
   if (id === undefined) throw bad('Upload-Concat names a URL that is none of an upload here.')
   return id.toLowerCase()
 }

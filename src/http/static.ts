@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import { ignoreMissing } from '../errors.ts'
 import type { Ctx } from './context.ts'
 
 /**
@@ -8,10 +9,7 @@ import type { Ctx } from './context.ts'
  * @returns whether there is such a file.
  */
 export async function sendFile(ctx: Ctx, path: string, type: string): Promise<boolean> {
-  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw error
-  })
+  const found = await stat(path).catch(ignoreMissing)
   if (!found) return false
   ctx.status = 200
   ctx.type = type

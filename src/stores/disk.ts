@@ -2,19 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, lstat, mkdir, open, opendir, readdir, realpath, rm, statfs, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { notFound, storageUnavailable } from '../errors.ts'
+import { ignoreMissing, notFound, storageUnavailable } from '../errors.ts'
 import { checkRange, keyPattern, type ObjectStore, type StoredObject } from '../uploads/object-store.ts'
 import { joinFiles } from './disk/concat.ts'
 import { explainDisk } from './disk/explain.ts'
-import {
-  directorySyncs,
-  type DirectorySync,
-  fail,
-  failure,
-  fileMode,
-  ignoreMissing,
-  syncDirectory,
-} from './disk/files.ts'
+import { directorySyncs, type DirectorySync, fail, failure, fileMode, syncDirectory } from './disk/files.ts'
 import { growingFile } from './disk/growing.ts'
 import { spaceOn } from './disk/space.ts'
 import { diskWriter } from './disk/writer.ts'
@@ -51,36 +43,28 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
   const space = spaceOn(directory)
   let writers = 0
 
-  const remove = (key: string): Promise<void> =>
-    removeFile(path(key), sync).catch(fail('The object could not be removed.'))
-
-  function path(key: string): string {
-    if (!keyPattern.test(key)) throw new TypeError('That is no key of an object.')
-    return join(directory, key)
-  }
-
+  const path = (key: string): string => join(directory, checked(key))
+  const temporaryPath = (key: string): string => join(temporary, `${flatName(key)}.${++writers}`)
   /** Where the object grows under this key. */
-  const growingPath = (key: string): string =>
-    join(
-      unfinished,
-      path(key)
-        .slice(directory.length + 1)
-        .replace('/', '-'),
-    )
+  const growingPath = (key: string): string => join(unfinished, flatName(key))
+
+  async function remove(key: string): Promise<void> {
+    await removeFile(path(key), sync).catch(fail('The object could not be removed.'))
+  }
+  async function endUnfinished({ key }: { readonly key: string }): Promise<void> {
+    await unlink(growingPath(key)).catch(ignoreMissing).catch(fail('The object could not be removed.'))
+  }
 
   return {
     name: 'disk',
     path,
     diagnosis: { explain: (step, error) => explainDisk(directory, step, error) },
-    write(key) {
-      const target = path(key)
-      return diskWriter(join(temporary, `${key.replace('/', '-')}.${++writers}`), target, sync, space)
-    },
+    write: (key) => diskWriter(temporaryPath(key), path(key), sync, space),
     grow: (key, how) => growingFile({ growing: growingPath(key), target: path(key) }, how, sync, space),
     async concat(sources, key, { signal }) {
       await space(sources.reduce((sum, { size }) => sum + size, 0))
       const files = sources.map((source) => ({ path: path(source.key), size: source.size }))
-      return joinFiles(files, join(temporary, `${key.replace('/', '-')}.${++writers}`), path(key), sync, signal)
+      return joinFiles(files, temporaryPath(key), path(key), sync, signal)
     },
     async read(key, range, signal) {
       if (range) checkRange(range)
@@ -113,10 +97,10 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
       return stat(key, target).catch(fail('The object could not be looked up.'))
     },
     // Durable too: who has noted that an object is gone need not look for it again.
-    remove: async (key) => remove(key),
+    remove,
     // A writer removes its own file in `tmp`; those of a process that died go at the start.
     async clear(key) {
-      await unlink(growingPath(key)).catch(ignoreMissing).catch(fail('The object could not be removed.'))
+      await endUnfinished({ key })
       await remove(key)
     },
     async *unfinished(signal) {
@@ -131,8 +115,7 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
         throw failure('The unfinished objects could not be listed.', cause, signal)
       }
     },
-    endUnfinished: ({ key }) =>
-      unlink(growingPath(key)).catch(ignoreMissing).catch(fail('The object could not be removed.')),
+    endUnfinished,
     async *list(signal) {
       try {
         for (const folder of fanOut) {
@@ -158,6 +141,13 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
     },
   }
 }
+
+function checked(key: string): string {
+  if (!keyPattern.test(key)) throw new TypeError('That is no key of an object.')
+  return key
+}
+
+const flatName = (key: string): string => checked(key).replace('/', '-')
 
 async function openObject(path: string, signal?: AbortSignal): Promise<FileHandle> {
   signal?.throwIfAborted()

@@ -4,11 +4,11 @@ import { s3Diagnosis } from './s3/diagnose.ts'
 import { s3Concat } from './s3/concat.ts'
 import { copyPart, directAccess } from './s3/direct.ts'
 import { partMemory } from './s3/memory.ts'
-import { abortAll, abortUpload, openUploads } from './s3/multipart.ts'
+import { abortAll, abortUpload, openUploads, type Target } from './s3/multipart.ts'
 import { partSizes } from './s3/part-sizes.ts'
 import { type ProfileName, profiles } from './s3/profiles.ts'
 import { readObject } from './s3/read.ts'
-import { answered, request, s3Client, type S3Address } from './s3/requests.ts'
+import { ignoring, request, s3Client, type S3Address } from './s3/requests.ts'
 import { s3Writer } from './s3/writer.ts'
 
 const nothing: Growth = { bytes: 0, note: null, pieces: [] }
@@ -56,11 +56,10 @@ export function s3Store(options: S3StoreOptions): S3Store {
   const signer = s3Client({ ...address, endpoint: options.publicEndpoint ?? endpoint })
   const memory = partMemory(options.memoryBytes)
 
-  function place(key: string): string {
+  function at(key: string): Target {
     if (!keyPattern.test(key)) throw new TypeError('That is no key of an object.')
-    return prefix + key
+    return { Bucket: bucket, Key: prefix + key }
   }
-  const at = (key: string) => ({ Bucket: bucket, Key: place(key) })
 
   const read: ObjectStore['read'] = async (key, range, signal) => readObject(client, at(key), range, signal)
 
@@ -72,8 +71,7 @@ export function s3Store(options: S3StoreOptions): S3Store {
   /** @param begun bytes of the first part that the object has already */
   const writing = (key: string, length: number | null, begun?: number) => ({
     client,
-    bucket,
-    key: place(key),
+    target: at(key),
     memory,
     partSize: partSizes(length, options.largestObject, profile.equalParts, begun),
     equalParts: profile.equalParts,
@@ -82,8 +80,7 @@ export function s3Store(options: S3StoreOptions): S3Store {
   const direct = directAccess({
     client,
     signer,
-    bucket,
-    place,
+    at,
     copyIfMatch: profile.copyIfMatch,
     ...(options.largestCopy === undefined ? {} : { largestCopy: options.largestCopy }),
   })
@@ -98,7 +95,7 @@ export function s3Store(options: S3StoreOptions): S3Store {
       direct,
       bucket,
       prefix,
-      place,
+      targetOf: at,
       endpoint,
       publicEndpoint: options.publicEndpoint,
       region: address.region,
@@ -117,12 +114,11 @@ export function s3Store(options: S3StoreOptions): S3Store {
       const partSize = partSizes(total, options.largestObject, true)
       await s3Concat({
         client,
-        bucket,
-        key: place(key),
+        target: at(key),
         memory,
         note,
         signal,
-        sources: sources.map((source) => ({ ...source, key: place(source.key) })),
+        sources: sources.map((source) => ({ ...source, key: at(source.key).Key })),
         limits: {
           largestCopy: Math.min(copyPart, options.largestCopy ?? copyPart),
           largestGathered: memory.total,
@@ -141,10 +137,7 @@ export function s3Store(options: S3StoreOptions): S3Store {
     async stat(key) {
       const command = new HeadObjectCommand(at(key))
       const found = await request('The object could not be looked up.', (abortSignal) =>
-        client.send(command, { abortSignal }).catch((error: unknown) => {
-          if (!answered(error, 404)) throw error
-          return undefined
-        }),
+        client.send(command, { abortSignal }).catch(ignoring(404)),
       )
       return found && { key, size: found.ContentLength ?? 0, modifiedAt: found.LastModified?.getTime() ?? 0 }
     },

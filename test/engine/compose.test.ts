@@ -137,7 +137,9 @@ async function startBehind(): Promise<() => Promise<void>> {
 const missing = missingEngine()
 describe.skipIf(missing)(`compose.yaml${missing === undefined ? '' : ` (${missing})`}`, () => {
   // An engine of somebody's may have another image of that name.
-  beforeAll(() => (standIns ? undefined : compose('s3')('build').then(() => {})), buildMs)
+  beforeAll(async () => {
+    if (!standIns) await compose('s3')('build')
+  }, buildMs)
   afterEach(async () => {
     await type('docker compose --profile plain --profile s3 --profile caddy down --volumes --timeout 1')
   }, startMs)

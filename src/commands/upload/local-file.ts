@@ -47,33 +47,24 @@ const reasons: Readonly<Record<string, string>> = {
   EPERM: 'It may not be read: permission denied.',
 }
 
-function unreadable(cause: unknown): UploadFailure {
+function failReading(cause: unknown): never {
   const code = codeOf(cause) ?? 'unknown error'
-  return new UploadFailure(reasons[code] ?? `It cannot be read (${code}).`, { code: 'unreadable', cause })
+  throw new UploadFailure(reasons[code] ?? `It cannot be read (${code}).`, { code: 'unreadable', cause })
 }
 
 /** @throws {UploadFailure} unless it is a file that can be read */
 export async function findFile(named: string): Promise<LocalFile> {
   const path = resolve(named)
-  const found = await look(path)
+  const found = await stat(path, { bigint: true }).catch(failReading)
   if (found.isDirectory()) throw new UploadFailure('It is a directory.', { code: 'unreadable' })
   if (!found.isFile()) throw new UploadFailure('It is no regular file.', { code: 'unreadable' })
-  await access(path, constants.R_OK).catch((error: unknown) => {
-    throw unreadable(error)
-  })
+  await access(path, constants.R_OK).catch(failReading)
   return { named, path, name: basename(path), size: Number(found.size), modified: String(found.mtimeNs) }
 }
 
-const look = (path: string) =>
-  stat(path, { bigint: true }).catch((error: unknown) => {
-    throw unreadable(error)
-  })
-
 /** @throws {UploadFailure} */
 export async function openFile(file: LocalFile): Promise<OpenFile> {
-  const handle = await open(file.path).catch((error: unknown) => {
-    throw unreadable(error)
-  })
+  const handle = await open(file.path).catch(failReading)
 
   async function checkUnchanged(): Promise<void> {
     const now = await stat(file.path, { bigint: true }).catch(() => undefined)
@@ -84,11 +75,7 @@ export async function openFile(file: LocalFile): Promise<OpenFile> {
     await checkUnchanged()
     for (let at = start; at < end;) {
       const wanted = Math.min(readBytes, end - at)
-      const { bytesRead, buffer } = await handle
-        .read(Buffer.allocUnsafe(wanted), 0, wanted, at)
-        .catch((error: unknown) => {
-          throw unreadable(error)
-        })
+      const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(wanted), 0, wanted, at).catch(failReading)
       if (bytesRead === 0) throw new FileChanged()
       at += bytesRead
       // All of it has been read, and its last bytes are still here: a mixture of two versions does not become an upload.

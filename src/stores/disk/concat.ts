@@ -2,8 +2,8 @@ import { constants, createReadStream, createWriteStream } from 'node:fs'
 import { copyFile, open, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { UploadError } from '../../errors.ts'
-import { type DirectorySync, failure, fileMode, ignoreMissing } from './files.ts'
+import { ignoreMissing, UploadError } from '../../errors.ts'
+import { type DirectorySync, failure, fileMode } from './files.ts'
 
 /** Bytes that are read at a time. */
 const readBytes = 1024 * 1024

@@ -83,7 +83,3 @@ export const fail =
   (cause: unknown): never => {
     throw failure(message, cause)
   }
-
-export function ignoreMissing(error: unknown): undefined {
-  if (codeOf(error) !== 'ENOENT') throw error
-}

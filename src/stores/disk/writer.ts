@@ -1,8 +1,9 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { ignoreMissing } from '../../errors.ts'
 import type { ObjectWriter } from '../../uploads/object-store.ts'
-import { type DirectorySync, earlySyncBytes, fail, fileMode, ignoreMissing, sizeOf, writeAll } from './files.ts'
+import { type DirectorySync, earlySyncBytes, fail, fileMode, sizeOf, writeAll } from './files.ts'
 import type { Space } from './space.ts'
 
 const { O_WRONLY, O_CREAT, O_EXCL } = constants

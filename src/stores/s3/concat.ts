@@ -7,16 +7,14 @@ import { sendBody } from './bodies.ts'
 import { type ConcatLimits, isCopy, planConcat, type PlannedPart } from './concat-plan.ts'
 import { copiesInFlight } from './direct.ts'
 import type { Lease, PartMemory } from './memory.ts'
-import { beginMultipart, completeMultipart, objectType, type SentPart } from './multipart.ts'
+import { beginMultipart, completeMultipart, objectType, type SentPart, type Target } from './multipart.ts'
 import { innerMs, request } from './requests.ts'
 
 const message = 'The objects could not be put together.'
 
 export interface ConcatOptions {
   readonly client: S3Client
-  readonly bucket: string
-  /** Key in the bucket. */
-  readonly key: string
+  readonly target: Target
   /** By their keys in the bucket. */
   readonly sources: readonly Pick<StoredObject, 'key' | 'size'>[]
   readonly limits: ConcatLimits
@@ -30,8 +28,7 @@ export interface ConcatOptions {
 
 /** Makes one object of others: inside the store where S3 allows that, and else through the memory for parts. */
 export async function s3Concat(options: ConcatOptions): Promise<void> {
-  const { client, bucket, key, sources, memory, signal } = options
-  const target = { Bucket: bucket, Key: key }
+  const { client, target, sources, memory, signal } = options
   const plan = planConcat(
     sources.map(({ size }) => size),
     options.limits,
@@ -52,13 +49,13 @@ export async function s3Concat(options: ConcatOptions): Promise<void> {
   const size = plan.reduce((sum, part) => sum + part.size, 0)
   await completeMultipart(client, target, UploadId, { parts, size }, { message, signal })
 
-  type PartHeaders = typeof target & { readonly UploadId: string; readonly PartNumber: number }
+  type PartHeaders = Target & { readonly UploadId: string; readonly PartNumber: number }
 
   async function copy(part: PlannedPart, headers: PartHeaders, abort: AbortSignal): Promise<string | undefined> {
     const [{ source, start, end } = { source: 0, start: 0, end: 0 }] = part.stretches
     const command = new UploadPartCopyCommand({
       ...headers,
-      CopySource: `${bucket}/${sources[source]?.key}`, // of letters that need no escape
+      CopySource: `${target.Bucket}/${sources[source]?.key}`, // of letters that need no escape
       CopySourceRange: `bytes=${start}-${end - 1}`,
     })
     const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })

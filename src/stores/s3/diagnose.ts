@@ -20,6 +20,7 @@ import type { DirectAccess } from '../../uploads/object-store.ts'
 import { explainClock, clockCheck } from './clock.ts'
 import { checkCors } from './cors-check.ts'
 import { explainError, explainSaid, type Place, saidBy, saidIn } from './explain.ts'
+import type { Target } from './multipart.ts'
 
 /** Milliseconds for the first request, … */
 const reachMs = 5_000
@@ -45,7 +46,7 @@ export interface S3DiagnosisOptions {
   readonly direct: DirectAccess
   readonly bucket: string
   readonly prefix: string
-  readonly place: (key: string) => string
+  readonly targetOf: (key: string) => Target
   readonly endpoint: string | undefined
   readonly publicEndpoint: string | undefined
   readonly region: string
@@ -89,7 +90,7 @@ export function s3Diagnosis(options: S3DiagnosisOptions): Required<Diagnosis> {
 
   /** Begins an object of parts, finds it among the unfinished, and ends it. */
   async function multipart(key: string): Promise<Check> {
-    const target = { Bucket: bucket, Key: place(key) }
+    const target = options.targetOf(key)
     const send = { abortSignal: AbortSignal.timeout(askMs) }
     let actions = ['s3:PutObject']
     try {
@@ -109,7 +110,6 @@ export function s3Diagnosis(options: S3DiagnosisOptions): Required<Diagnosis> {
       return failed('store.multipart', explainError(error, at(actions)))
     }
   }
-  const { place } = options
 
   /** What a browser does with presigned URLs, and the gateway after it. */
   async function* presigned([key, copyKey]: ClientTerms['keys']): AsyncGenerator<Check> {

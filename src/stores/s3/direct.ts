@@ -10,8 +10,8 @@ import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { UploadError } from '../../errors.ts'
 import type { ArrivedObject, DirectAccess, PutTerms } from '../../uploads/object-store.ts'
 import { eachAtOnce } from './at-once.ts'
-import { beginMultipart, completeMultipart, objectType, type SentPart } from './multipart.ts'
-import { answered, innerMs, request } from './requests.ts'
+import { beginMultipart, completeMultipart, objectType, type SentPart, type Target } from './multipart.ts'
+import { ignoring, innerMs, request } from './requests.ts'
 
 /** Bytes of one PutObject or CopyObject at most: 5 GB, in whichever way the server counts them. */
 const largestSingle = 5_000_000_000
@@ -26,9 +26,7 @@ export interface DirectOptions {
   readonly client: S3Client
   /** Signs URLs for the address that browsers reach. */
   readonly signer: S3Client
-  readonly bucket: string
-  /** The key in the bucket. */
-  readonly place: (key: string) => string
+  readonly at: (key: string) => Target
   readonly copyIfMatch: boolean
   /** @default 5 GB */
   readonly largestCopy?: number
@@ -38,13 +36,12 @@ const gone = (): UploadError => new UploadError('upload_not_received', 'The byte
 
 /** Presigned URLs, and bringing what came by them out of their reach. */
 export function directAccess(options: DirectOptions): DirectAccess {
-  const { client, signer, bucket, place, largestCopy = largestSingle } = options
+  const { client, signer, at, largestCopy = largestSingle } = options
 
   async function putUrl(key: string, terms: PutTerms) {
     const { contentType, checksum, size, disposition = null } = terms
     const command = new PutObjectCommand({
-      Bucket: bucket,
-      Key: place(key),
+      ...at(key),
       ...(contentType === null ? {} : { ContentType: contentType }),
       ...(disposition === null ? {} : { ContentDisposition: disposition }),
       ...(size === null ? {} : { ContentLength: size }),
@@ -75,9 +72,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
 
   async function arrived(key: string): Promise<ArrivedObject | undefined> {
     const found = await request('The object could not be looked up.', (abortSignal) =>
-      client
-        .send(new HeadObjectCommand({ Bucket: bucket, Key: place(key), ChecksumMode: 'ENABLED' }), { abortSignal })
-        .catch(absent),
+      client.send(new HeadObjectCommand({ ...at(key), ChecksumMode: 'ENABLED' }), { abortSignal }).catch(ignoring(404)),
     )
     if (!found) return undefined
     const tag = found.ETag ?? ''
@@ -105,8 +100,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
 
   async function copyWhole(from: ArrivedObject, key: string, signal: AbortSignal | undefined): Promise<void> {
     const command = new CopyObjectCommand({
-      Bucket: bucket,
-      Key: place(key),
+      ...at(key),
       ...sourceOf(from),
       // Nothing that the client wrote beside the bytes comes along.
       MetadataDirective: 'REPLACE',
@@ -116,9 +110,9 @@ export function directAccess(options: DirectOptions): DirectAccess {
     await request('The object could not be copied.', send, { signal, deadlineMs: innerMs(from.size) })
   }
 
-  const sourceOf = (from: ArrivedObject) => ({
-    CopySource: `${bucket}/${place(from.key)}`, // of letters that need no escape
-    ...(options.copyIfMatch ? { CopySourceIfMatch: from.version } : {}),
+  const sourceOf = ({ key, version }: ArrivedObject) => ({
+    CopySource: `${at(key).Bucket}/${at(key).Key}`, // of letters that need no escape
+    ...(options.copyIfMatch ? { CopySourceIfMatch: version } : {}),
   })
 
   async function copyParts(
@@ -127,7 +121,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
     note: (text: string) => Promise<void>,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const target = { Bucket: bucket, Key: place(key) }
+    const target = at(key)
     const message = 'The object could not be copied.'
     const UploadId = await beginMultipart(client, target, note, { message, signal })
     const size = Math.min(copyPart, largestCopy)
@@ -156,8 +150,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
       getSignedUrl(
         signer,
         new GetObjectCommand({
-          Bucket: bucket,
-          Key: place(key),
+          ...at(key),
           ResponseContentType: terms.contentType,
           ResponseContentDisposition: terms.disposition,
         }),
@@ -184,8 +177,4 @@ function lifetime(until: number): { readonly signingDate: Date; readonly expires
   const second = Math.floor(Date.now() / secondMs)
   const seconds = Math.ceil(until / secondMs) - second
   return { signingDate: new Date(second * secondMs), expiresIn: Math.min(longestUrl, Math.max(1, seconds)) }
-}
-
-function absent(error: unknown): undefined {
-  if (!answered(error, 404)) throw error
 }

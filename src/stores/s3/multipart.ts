@@ -9,7 +9,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { UploadError } from '../../errors.ts'
-import { answered, innerMs, request } from './requests.ts'
+import { answered, ignoring, innerMs, request } from './requests.ts'
 
 /** The type that every object has in the bucket: what it really is stands in the records. */
 export const objectType = 'application/octet-stream'
@@ -136,10 +136,7 @@ export async function abortUpload(
   signal?: AbortSignal,
 ): Promise<void> {
   const command = new AbortMultipartUploadCommand({ ...target, UploadId })
-  const send = (abortSignal: AbortSignal) =>
-    client.send(command, { abortSignal }).catch((error: unknown) => {
-      if (!answered(error, 'NoSuchUpload', 404)) throw error
-    })
+  const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal }).catch(ignoring('NoSuchUpload', 404))
   await request('The object could not be removed.', send, { signal })
 }
 

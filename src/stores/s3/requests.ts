@@ -114,6 +114,13 @@ function failure(message: string, cause: unknown): UploadError {
   return isPassing(cause) ? storageUnavailable(message, cause) : new UploadError('storage_failed', message, { cause })
 }
 
+/** For `catch`: such an answer is none. */
+export const ignoring =
+  (...names: readonly (string | number)[]) =>
+  (error: unknown): undefined => {
+    if (!answered(error, ...names)) throw error
+  }
+
 /** Whether the store has answered with one of these codes or this status. */
 export const answered = (error: unknown, ...names: readonly (string | number)[]): boolean =>
   error instanceof S3ServiceException &&

@@ -3,6 +3,7 @@ import { UploadError } from '../../errors.ts'
 import type { Growth, GrowingWriter } from '../../uploads/object-store.ts'
 import { growthRecord, type Keeping } from './growth.ts'
 import { type Lease, type PartMemory, slabBytes } from './memory.ts'
+import type { Target } from './multipart.ts'
 import { leastPart, mostParts } from './part-sizes.ts'
 import { type Part, partSender } from './sender.ts'
 
@@ -13,9 +14,7 @@ const mostEarlyParts = 900
 
 export interface WriterOptions {
   readonly client: S3Client
-  readonly bucket: string
-  /** Key in the bucket. */
-  readonly key: string
+  readonly target: Target
   readonly memory: PartMemory
   /** Bytes of the object; `null`: not known. */
   readonly length: number | null
@@ -36,8 +35,7 @@ export interface WriterOptions {
  * and the store joins them. Parts are cut early, and memory given back, when others wait for it and the client is slow.
  */
 export function s3Writer(options: WriterOptions): GrowingWriter {
-  const { client, memory, length, coming, partSize, growth, keeping } = options
-  const target = { Bucket: options.bucket, Key: options.key }
+  const { client, target, memory, length, coming, partSize, growth, keeping } = options
   const stopped = new AbortController()
   const { signal } = stopped
   const sending = new Set<Promise<void>>()
