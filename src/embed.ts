@@ -4,6 +4,8 @@ import type { UserConfig } from '../config/schema.ts'
 import { openGateway } from './app.ts'
 import { logger } from './log.ts'
 
+const bodyTaken = 'Something has read the body before Fairlead: mount Fairlead before any body parser.'
+
 export interface Fairlead {
   /** Answers one request: a listener for a server of `node:http`, a middleware for Express. It needs the body unread. */
   readonly handler: (req: IncomingMessage, res: ServerResponse) => void
@@ -24,7 +26,12 @@ export async function createFairlead(config: UserConfig = {}): Promise<Fairlead>
   const gateway = await openGateway(checked, log)
   let closed: Promise<void> | undefined
   return {
-    handler: gateway.answer,
+    handler(req, res) {
+      if (!req.readableDidRead) return gateway.answer(req, res)
+      // Otherwise the client would learn no more than that its body has been lost.
+      log.error(bodyTaken)
+      res.writeHead(500, { 'Content-Type': 'text/plain', Connection: 'close' }).end(bodyTaken)
+    },
     close: () => (closed ??= gateway.stop()),
   }
 }

@@ -68,6 +68,18 @@ describe('inside of another program', () => {
     expect(await wire.closed()).toBe(true)
   })
 
+  it('says so when somebody has read the body before', async () => {
+    const { handler, call } = await mounted()
+    server.removeAllListeners('request')
+    server.on('request', (req, res) => void req.toArray().then(() => handler(req, res)))
+    const sent = await call('POST', '/v1/uploads', { headers: { 'x-file-name': 'a.txt' }, body: 'hello' })
+    expect({ status: sent.status, text: sent.bytes.toString() }).toEqual({
+      status: 500,
+      text: expect.stringContaining('before any body parser'),
+    })
+    expect((await call('GET', '/healthz')).status).toBe(200)
+  })
+
   it('leaves its data to the next one', async () => {
     const first = await mounted()
     const sent = await first.call('POST', '/v1/uploads', { headers: { 'x-file-name': 'a.txt' }, body: 'hello' })
