@@ -42,7 +42,7 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
       if (!(answer instanceof Promise)) return answer
       return await within(answer, plugin.timeoutMs ?? hookTimeoutMs, controller)
     } catch (error) {
-      failed(plugin, hook, error, facts)
+      failed(plugin, hook, error, facts, outer)
       return undefined
     }
   }
@@ -53,11 +53,17 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
     hook: string,
     error: unknown,
     facts: { readonly workspaceId: string; readonly upload?: Upload },
+    outer: AbortSignal | undefined,
   ) {
     if (error instanceof Rejection) throw error
     const about = { plugin: plugin.name, hook, uploadId: facts.upload?.id, workspaceId: facts.workspaceId, err: error }
-    if (plugin.onFailure === 'skip') return log.warn(about, 'a plugin failed and was skipped')
-    log.error(about, 'a plugin failed')
+    const skipped = plugin.onFailure === 'skip'
+    // The client has gone, or deleted the upload: nobody's failure.
+    if (outer?.aborted || (error instanceof UploadError && error.code === 'not_found'))
+      log.debug(about, 'a plugin was stopped')
+    else if (skipped) log.warn(about, 'a plugin failed and was skipped')
+    else log.error(about, 'a plugin failed')
+    if (skipped) return
     if (error instanceof UploadError) throw error
     throw new UploadError('processing_failed', 'The file could not be checked now; try again later.', {
       cause: error,
@@ -128,7 +134,8 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
       const found = plugins.flatMap((plugin): NamedTap[] => {
         if (!plugin.tap) return []
         const controller = lazyAbort(options.signal)
-        const fail = (error: unknown) => failed(plugin, 'tap', error, { workspaceId: upload.workspaceId, upload })
+        const fail = (error: unknown) =>
+          failed(plugin, 'tap', error, { workspaceId: upload.workspaceId, upload }, options.signal)
         try {
           const ctx = uploadContext(pluginContext(upload.workspaceId, log, controller), upload, options)
           const tap = wants(plugin, upload) ? plugin.tap(ctx) : undefined
