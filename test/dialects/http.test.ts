@@ -526,10 +526,10 @@ describe('one connection', () => {
         method: 'POST',
         headers: { ...auth(), 'x-file-name': i % 2 === 0 ? `${i}.txt` : '..' },
       })
-      sent.once('socket', (socket) => socket.once('connect', () => ports.add(socket.localPort)))
       sent.end('Hello')
       const answered = new Promise<number | undefined>((resolve) => {
         sent.once('response', (response) => {
+          ports.add(response.socket.localPort)
           response.resume()
           response.once('end', () => resolve(response.statusCode))
         })
