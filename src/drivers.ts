@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { ConfigError } from '../config/error.ts'
 import type { Config } from '../config/load.ts'
+import { codeOf } from './errors.ts'
 import { memoryLocker } from './lockers/memory.ts'
 import type { Migrated } from './records/migrate.ts'
 import { migrateFile, sqliteRecords } from './records/sqlite.ts'
@@ -31,6 +32,11 @@ function opening<T>(path: string, open: () => T): T {
     return open()
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
+    if (codeOf(cause) === 'ERR_DLOPEN_FAILED')
+      throw new ConfigError(
+        `SQLite cannot be loaded: ${reason}. Where its folder is mounted noexec, let XDG_CACHE_HOME name another: docs/binary.md.`,
+        { cause },
+      )
     throw new ConfigError(`The database ${path} (FAIRLEAD_DATABASE_URL) cannot be opened: ${reason}`, { cause })
   }
 }
