@@ -154,13 +154,18 @@ describe('the parser process', () => {
     it('when a signal meant for the gateway reaches it too', async () => {
       const url = await script(`import { endWithParent } from ${JSON.stringify(guard.href)}
         endWithParent()
-        process.on('message', ({ job }) => setTimeout(() => process.send({ type: 'found', job, found: { width: 1 } }), 500))
+        process.on('message', ({ type, job }) => process.send(
+          type === 'probe' ? { type: 'read', job, request: 1, start: 0, end: 1 } : { type: 'found', job: 1, found: { width: 1 } }))
         process.send({ type: 'ready' })`)
       const parser = parserOf(url, 5000)
-      const run = parser.run(job(1))
-      await expect.poll(() => running(url), { timeout: 5000 }).toHaveLength(1)
-      await new Promise((resolve) => setTimeout(resolve, 300))
-      for (const pid of await running(url)) for (const signal of ['SIGINT', 'SIGTERM']) process.kill(pid, signal)
+      // It is at work when it asks for bytes, and gets them after the signals.
+      const read = async () => {
+        const pids = await running(url)
+        expect(pids).toHaveLength(1)
+        for (const pid of pids) for (const signal of ['SIGINT', 'SIGTERM']) process.kill(pid, signal)
+        return new Uint8Array()
+      }
+      const run = parser.run(job(1, { read }))
       expect(await run).toMatchObject({ found: { width: 1 }, killed: false })
       parser.close()
       await expect.poll(() => running(url), { timeout: 5000 }).toEqual([])
