@@ -100,6 +100,9 @@ export function httpHandler(options: HttpHandlerOptions): HttpHandler {
   }
 }
 
+/** Asked every few seconds by machines, which is worth a line only when all is not well. */
+const probes = /^\/(healthz|readyz|metrics)\/?$/
+
 /** Request id, origin, log line. */
 function identify(options: HttpHandlerOptions, stopping: () => boolean): Koa.Middleware<RequestState> {
   return async (ctx, next) => {
@@ -115,7 +118,8 @@ function identify(options: HttpHandlerOptions, stopping: () => boolean): Koa.Mid
       const { requestId, origin, principal } = ctx.state
       const facts = { requestId, method: ctx.method, path: ctx.path, status: ctx.res.statusCode, ms, ip: origin.ip }
       const cut = !ctx.res.writableFinished
-      options.log.info({ ...facts, workspaceId: principal?.workspaceId, ...(cut ? { cut } : {}) }, 'request')
+      const level = probes.test(ctx.path) && ctx.status < 400 ? 'debug' : 'info'
+      options.log[level]({ ...facts, workspaceId: principal?.workspaceId, ...(cut ? { cut } : {}) }, 'request')
     })
     await next()
     // What began before the stop ends its connection as well.

@@ -90,6 +90,18 @@ const preflight = (on: TestGateway, path: string, method: string, origin: string
   })
 const words = (header: string | null): string[] => (header ?? '').toLowerCase().split(/\s*,\s*/)
 
+describe('the log', () => {
+  it('has a line for each request, and those of probes only for whoever looks closely', async () => {
+    const seen = new Map<string, number>()
+    for (const path of ['/healthz', '/readyz', '/nothing']) await call('GET', path)
+    await eventually(() => {
+      for (const [, level, path = ''] of gateway.log().matchAll(/"level":(\d+).*"path":"([^"]*)"/g))
+        seen.set(path, Number(level))
+      expect(Object.fromEntries(seen)).toMatchObject({ '/healthz': 20, '/readyz': 20, '/nothing': 30 })
+    })
+  })
+})
+
 describe('CORS', () => {
   const app = 'https://app.example.com'
   let listed: TestGateway
