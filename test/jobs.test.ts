@@ -321,6 +321,22 @@ describe('the sweep', () => {
     expect(lines[0]).toMatchObject({ level: 'error', message: 'an overdue upload could not be ended' })
   })
 
+  it('ends what follows many that cannot be ended yet, and does not turn for ever around those', async () => {
+    await start()
+    await Promise.all(Array.from({ length: 500 }, () => uploadIn(rig.records, 'pending', { expiresAt: 1 })))
+    const behind = await uploadIn(rig.records, 'pending', { expiresAt: 2 })
+    let asked = 0
+    // As the service does when bytes are coming.
+    const expire = async (upload: Upload) => {
+      if (++asked > 501) throw new Error('They come again.')
+      if (upload.id === behind.id) await rig.service.expire(upload)
+    }
+    sweep({ service: { ...rig.service, expire }, intervalMs: dayMs })
+    await expect.poll(async () => (await rig.records.get(behind.id))?.state, patiently).toBe('expired')
+    expect(asked).toBe(501)
+    expect(lines).toEqual([])
+  })
+
   it('forgets what ended long ago, and folds the ledger', async () => {
     await start()
     const upload = await receive()

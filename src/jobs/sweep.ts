@@ -117,7 +117,7 @@ export function startSweep(
   let timer: NodeJS.Timeout | undefined
   let round: Promise<void> | undefined
 
-  /** Whether the upload is overdue no more. */
+  /** Whether nothing failed: it is overdue no more, or bytes are still coming for it. */
   async function expire(upload: Upload): Promise<boolean> {
     try {
       await service.expire(upload)
@@ -131,12 +131,15 @@ export function startSweep(
   }
 
   async function sweep(): Promise<void> {
+    let last: Upload | undefined
     for (let left = true; left && !stopped.signal.aborted;) {
-      const overdue = await records.overdue(stepSize)
+      const overdue = await records.overdue(stepSize, last)
       const ended = await Promise.all(overdue.map(expire))
-      // Those that cannot be ended would come again and again.
+      // Each comes once in a round, also when it cannot be ended yet; when all of them failed, the others would as well.
       left = overdue.length === stepSize && ended.includes(true)
+      last = overdue.at(-1)
       if (overdue.length > 0) deps.wakeJobs()
+      if (left) await pause()
     }
     while ((await records.forget(Date.now() - deps.keepEndedMs, stepSize)) === stepSize) await pause()
     while ((await records.forgetClaims(stepSize)) === stepSize) await pause()

@@ -128,7 +128,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     queueDepth: () => read(() => jobs.queueDepth()),
     retryJobs: (job) => submit(() => jobs.retryJobs(job)),
 
-    overdue: (limit) => read(() => jobs.overdue(limit)),
+    overdue: (limit, after) => read(() => jobs.overdue(limit, after)),
     forget: (before, limit) =>
       submit(function* () {
         const gone = yield* jobs.forget(before, limit)
