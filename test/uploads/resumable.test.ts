@@ -49,3 +49,34 @@ it('a request that has waited for one whose bytes are refused goes on with nothi
   await rig.expectClean()
   expect(rig.lines).toEqual([])
 })
+
+it('nothing is left of bytes that are written after the upload was deleted and cleared', async () => {
+  let id = ''
+  const late: Rig = await startRig({
+    wrapStore: (store) => ({
+      ...store,
+      grow(key, how) {
+        const writer = store.grow(key, how)
+        return {
+          ...writer,
+          get bytes() {
+            return writer.bytes
+          },
+          async write(chunks) {
+            await late.service.remove(principal, id)
+            await late.work()
+            return writer.write(chunks)
+          },
+        }
+      },
+    }),
+  })
+  rig = late
+  const { resumable } = late.service
+  ;({ id } = await resumable.begin(principal, draft({ declaredSize: 6 }), whole, null, null))
+  const some = { offset: 0, length: null, body: bodyOf('some'), sum: null }
+  await expect(resumable.proceed(principal, id, some)).rejects.toMatchObject({ code: 'not_found' })
+  await late.work()
+  expect(await late.objects()).toEqual([])
+  await late.expectClean()
+})
