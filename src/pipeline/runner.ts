@@ -42,6 +42,8 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
       if (!(answer instanceof Promise)) return answer
       return await within(answer, plugin.timeoutMs ?? hookTimeoutMs, controller)
     } catch (error) {
+      // When the upload was ended meanwhile, no plugin has failed.
+      if (outer?.reason instanceof UploadError) throw outer.reason
       failed(plugin, hook, error, facts)
       return undefined
     }

@@ -46,7 +46,7 @@ export function uploadService(deps: ServiceDependencies) {
   const { stoppable, stop, isRunning } = runningWork()
   const collections = new Map<string, Promise<Upload>>()
   const collecting = collector(deps)
-  const verdicts = verdictsOf({ ...deps, endJobs, reserveFor })
+  const verdicts = verdictsOf({ ...deps, endJobs, reserveFor, stoppable })
   const resumable = resumables({
     ...deps,
     expiryMs: deps.resumeWithinMs,

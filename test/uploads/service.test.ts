@@ -626,6 +626,28 @@ describe('a deletion', () => {
     await expectNothing()
   })
 
+  it('while plugins look at the bytes is no failure of theirs', async () => {
+    const open = signal()
+    const looks: Plugin = {
+      name: 'looks',
+      async beforeFinish(bytes) {
+        await open.promise
+        await bytes.bytes(0, 1)
+      },
+    }
+    await start({ plugins: [looks] })
+    const upload = await create()
+    await rig.service.put(upload.id, bodyOf('hello'))
+    const waiting = confirm(upload).catch(codeOf)
+    await expect.poll(async () => (await rows()).map((row) => row.state), patiently).toEqual(['processing'])
+    await rig.service.remove(principal, upload.id)
+    await rig.work()
+    open.resolve()
+    expect(await waiting).toBe('not_found')
+    await expectNothing()
+    expect(rig.lines).toEqual([])
+  })
+
   it('of what a project holds is refused', async () => {
     await start()
     const upload = await receive({ projectId: 'p' })
