@@ -429,6 +429,15 @@ describe('the comparison of records and store', () => {
     expect(await compare(0, false)).toMatchObject({ findings: [], objects: 1, uploads: 1 })
   })
 
+  it('tells the first of very many, and how many more there are', async () => {
+    await start()
+    await Promise.all(Array.from({ length: 1_007 }, () => uploadIn(rig.records, 'ready')))
+    const { findings, uploads } = await compare(0, true)
+    expect(uploads).toBe(1_007)
+    expect(findings).toHaveLength(1_001)
+    expect(findings.at(-1)).toBe('7 more findings of this kind are not told one by one.')
+  })
+
   it('says nothing about what goes while it looks', async () => {
     await start()
     const upload = await receive()

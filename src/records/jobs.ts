@@ -194,7 +194,8 @@ function jobQueries(db: Kysely<Schema>) {
         .where('object_key', 'is', null)
         .where('resumable', 'is', null)
         .where(
-          sql<boolean>`exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is null)
+          // Few are on their way, whereas there may be very many uploads.
+          sql<boolean>`id in (select i.upload_id from object_intent i where i.until is null)
             and not exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is not null)`,
         ),
     ),
