@@ -42,9 +42,7 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
       if (!(answer instanceof Promise)) return answer
       return await within(answer, plugin.timeoutMs ?? hookTimeoutMs, controller)
     } catch (error) {
-      // When the upload was ended meanwhile, no plugin has failed.
-      if (outer?.reason instanceof UploadError) throw outer.reason
-      failed(plugin, hook, error, facts)
+      failed(plugin, hook, error, facts, outer)
       return undefined
     }
   }
@@ -55,8 +53,11 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
     hook: string,
     error: unknown,
     facts: { readonly workspaceId: string; readonly upload?: Upload },
+    outer: AbortSignal | undefined,
   ) {
     if (error instanceof Rejection) throw error
+    // When the upload was ended meanwhile, no plugin has failed.
+    if (outer?.reason instanceof UploadError) throw outer.reason
     const about = { plugin: plugin.name, hook, uploadId: facts.upload?.id, workspaceId: facts.workspaceId, err: error }
     if (plugin.onFailure === 'skip') return log.warn(about, 'a plugin failed and was skipped')
     log.error(about, 'a plugin failed')
@@ -130,7 +131,8 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
       const found = plugins.flatMap((plugin): NamedTap[] => {
         if (!plugin.tap) return []
         const controller = lazyAbort(options.signal)
-        const fail = (error: unknown) => failed(plugin, 'tap', error, { workspaceId: upload.workspaceId, upload })
+        const facts = { workspaceId: upload.workspaceId, upload }
+        const fail = (error: unknown) => failed(plugin, 'tap', error, facts, options.signal)
         try {
           const ctx = uploadContext(pluginContext(upload.workspaceId, log, controller), upload, options)
           const tap = wants(plugin, upload) ? plugin.tap(ctx) : undefined

@@ -626,6 +626,20 @@ describe('a deletion', () => {
     await expectNothing()
   })
 
+  it('while the quota grows is no failure of the plugin', async () => {
+    await start({ plugins: [quota()] })
+    const upload = await create()
+    const stream = new PassThrough()
+    const bringing = rig.service.put(upload.id, bodyOf('', { stream })).catch(codeOf)
+    await expect.poll(async () => (await rig.backend.raw('select * from object_intent')).length, patiently).toBe(1)
+    // Past the service, as it is for the moment until it has heard that the row has gone.
+    await rig.records.remove(upload.id, { jobs: () => [] })
+    stream.end(content)
+    expect(await bringing).toBe('not_found')
+    expect(rig.lines).toEqual([])
+    await expectNothing()
+  })
+
   it('while plugins look at the bytes is no failure of theirs', async () => {
     const open = signal()
     const looks: Plugin = {
