@@ -195,7 +195,7 @@ function jobQueries(db: Kysely<Schema>) {
         .where('resumable', 'is', null)
         .where(
           // Few are on their way, whereas there may be very many uploads.
-          sql<boolean>`id in (select i.upload_id from object_intent i where i.until is null)
+          sql<boolean>`id in (select i.upload_id from object_intent i where i.until is null and i.grows = 0)
             and not exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is not null)`,
         ),
     ),
