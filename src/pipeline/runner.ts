@@ -58,6 +58,7 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
     if (error instanceof Rejection) throw error
     // When the upload was ended meanwhile, no plugin has failed.
     if (outer?.reason instanceof UploadError) throw outer.reason
+    if (error instanceof UploadError && error.ended) throw error
     const about = { plugin: plugin.name, hook, uploadId: facts.upload?.id, workspaceId: facts.workspaceId, err: error }
     if (plugin.onFailure === 'skip') return log.warn(about, 'a plugin failed and was skipped')
     log.error(about, 'a plugin failed')

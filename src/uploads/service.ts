@@ -303,8 +303,9 @@ export function uploadService(deps: ServiceDependencies) {
         if (error instanceof UploadError && error.code === 'quota_exceeded')
           throw new Rejection(error.code, error.message, { facts: error.facts })
         // It was deleted a moment ago, and whoever did that is about to end what goes on for it.
-        if (error instanceof UploadError && error.code === 'not_found') stop(id, error)
-        throw error
+        if (!(error instanceof UploadError && error.code === 'not_found')) throw error
+        stop(id, error)
+        throw new UploadError(error.code, error.message, { ended: true })
       }
     }
   }

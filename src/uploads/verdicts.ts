@@ -1,4 +1,4 @@
-import { Rejection, UploadError } from '../errors.ts'
+import { notFound, Rejection, UploadError } from '../errors.ts'
 import { examine, type ExamineDependencies } from './examine.ts'
 import { merge, mergePatches, type Reserve } from './pipeline.ts'
 import { checkFound } from './policy.ts'
@@ -62,6 +62,8 @@ export function verdictsOf(deps: VerdictDependencies) {
   async function judge(upload: Upload, signal: AbortSignal): Promise<Upload> {
     const options = { reserve: deps.reserveFor(upload.id), signal }
     try {
+      // Whoever has deleted it a moment ago could not end this yet.
+      if (!(await records.get(upload.id))) throw notFound()
       // Bytes of which nobody has made a digest have come past the gateway, unseen.
       const unseen = upload.sha256 === null
       const seen = unseen ? await examine(deps, upload, options) : { patch: {}, sha256: upload.sha256 }

@@ -626,11 +626,19 @@ describe('a deletion', () => {
     await expectNothing()
   })
 
-  it('while the quota grows is no failure of the plugin', async () => {
+  it.each(['a PUT', 'tus'])('while the quota grows is no failure of the plugin: %s', async (way) => {
     await start({ plugins: [quota()] })
-    const upload = await create()
     const stream = new PassThrough()
-    const bringing = rig.service.put(upload.id, bodyOf('', { stream })).catch(codeOf)
+    const body = bodyOf('', { stream })
+    const whole = { metadata: null, concat: null, partial: false }
+    const upload =
+      way === 'tus' ? await rig.service.resumable.begin(principal, draft(), whole, null, null) : await create()
+    const bringing =
+      way === 'tus'
+        ? rig.service.resumable
+            .proceed(principal, upload.id, { offset: 0, length: null, body, sum: null })
+            .catch(codeOf)
+        : rig.service.put(upload.id, body).catch(codeOf)
     await expect.poll(async () => (await rig.backend.raw('select * from object_intent')).length, patiently).toBe(1)
     // Past the service, as it is for the moment until it has heard that the row has gone.
     await rig.records.remove(upload.id, { jobs: () => [] })
