@@ -48,7 +48,7 @@ const server = z.strictObject({
   ),
   shutdownGrace: option(seconds(hour), 30, { meaning: 'How long running requests may go on after SIGTERM.' }),
   bodyIdleTimeout: option(seconds(hour), 60, {
-    meaning: 'A request body from which nothing comes for this long is cut.',
+    meaning: 'A request body from which nothing comes for this long is cut, and a download of which nothing is taken.',
   }),
   corsOrigins: option(
     {

@@ -321,6 +321,22 @@ describe('the sweep', () => {
     expect(lines[0]).toMatchObject({ level: 'error', message: 'an overdue upload could not be ended' })
   })
 
+  it('ends what follows many that cannot be ended yet, and does not turn for ever around those', async () => {
+    await start()
+    await Promise.all(Array.from({ length: 500 }, () => uploadIn(rig.records, 'pending', { expiresAt: 1 })))
+    const behind = await uploadIn(rig.records, 'pending', { expiresAt: 2 })
+    let asked = 0
+    // As the service does when bytes are coming.
+    const expire = async (upload: Upload) => {
+      if (++asked > 501) throw new Error('They come again.')
+      if (upload.id === behind.id) await rig.service.expire(upload)
+    }
+    sweep({ service: { ...rig.service, expire }, intervalMs: dayMs })
+    await expect.poll(async () => (await rig.records.get(behind.id))?.state, patiently).toBe('expired')
+    expect(asked).toBe(501)
+    expect(lines).toEqual([])
+  })
+
   it('forgets what ended long ago, and folds the ledger', async () => {
     await start()
     const upload = await receive()
@@ -411,6 +427,15 @@ describe('the comparison of records and store', () => {
     for (const { id } of [gone, cut]) await rig.service.remove(principal, id)
     await rig.work()
     expect(await compare(0, false)).toMatchObject({ findings: [], objects: 1, uploads: 1 })
+  })
+
+  it('tells the first of very many, and how many more there are', async () => {
+    await start()
+    await Promise.all(Array.from({ length: 1_007 }, () => uploadIn(rig.records, 'ready')))
+    const { findings, uploads } = await compare(0, true)
+    expect(uploads).toBe(1_007)
+    expect(findings).toHaveLength(1_001)
+    expect(findings.at(-1)).toBe('7 more findings of this kind are not told one by one.')
   })
 
   it('says nothing about what goes while it looks', async () => {

@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { notFound, UploadError } from '../src/errors.ts'
+import { UploadError } from '../src/errors.ts'
 import { storedBytes } from '../src/pipeline/bytes.ts'
 import { pluginRunner } from '../src/pipeline/runner.ts'
 import { BudgetError, type ByteSource, type Plugin, type Tap, type Upload, type UploadContext } from '../src/plugin.ts'
@@ -225,12 +225,6 @@ describe('a hook that takes too long', () => {
     await expect(running).rejects.toMatchObject({ code: 'processing_failed' })
     expect(reasons).toEqual([new Error('gone')])
     expect(recording.lines).toMatchObject([{ level: 'debug', message: 'a plugin was stopped' }])
-  })
-
-  it('that ask about an upload which was deleted meanwhile have not failed', async () => {
-    const asking: Plugin = { name: 'p', beforeFinish: () => Promise.reject(notFound()) }
-    await expect(runner(asking).beforeFinish(sampleUpload(), options)).rejects.toMatchObject({ code: 'not_found' })
-    expect(recording.lines).toMatchObject([{ level: 'debug' }])
   })
 })
 

@@ -19,7 +19,7 @@ export const downloads: Dialect = (routes, deps) => {
 }
 
 /** Answers with the bytes of the upload whose id the path has. */
-export function downloader({ catalog, authenticate, inlinePdf }: DialectDependencies) {
+export function downloader({ catalog, authenticate, inlinePdf, bodyIdleMs }: DialectDependencies) {
   return async (ctx: Ctx): Promise<void> => {
     const id = param(ctx, 'id').toLowerCase()
     const token = tokenOf(ctx)
@@ -30,6 +30,7 @@ export function downloader({ catalog, authenticate, inlinePdf }: DialectDependen
       ctx.status = 304
       return
     }
+    cutWhenUnread(ctx, bodyIdleMs)
     // A URL of the store is signed for GET, and what HEAD asks for is known here.
     if (ctx.method === 'HEAD' || !(await sendElsewhere(ctx, catalog, upload))) await send(ctx, catalog, upload)
   }
@@ -158,15 +159,41 @@ async function stream(ctx: Ctx, catalog: Catalog, upload: Upload, range: ByteRan
     ctx.res.end()
     return
   }
-  await pour(ctx, await catalog.open(upload, range))
+  await pour(ctx, await catalog.open(upload, range), ctx.length)
 }
 
 /** Past Koa's own sending: when the store fails on the way, the connection must break, not look finished. */
-async function pour(ctx: Ctx, bytes: Readable): Promise<void> {
+async function pour(ctx: Ctx, bytes: Readable, length: number): Promise<void> {
   ctx.respond = false
   // Gone while the store was asked: a pipeline into a response that is closed already leaves the bytes open.
   if (ctx.res.destroyed) bytes.destroy()
-  else await pipeline(bytes, ctx.res)
+  else await pipeline(bytes, (source: Readable) => toTheEnd(source, length), ctx.res)
+}
+
+/** A file may have become shorter, and on a connection that goes on the client would take the next answer for the rest. */
+async function* toTheEnd(bytes: Readable, length: number): AsyncGenerator<Uint8Array> {
+  const message = 'The object could not be read to its end.'
+  let seen = 0
+  try {
+    for await (const chunk of bytes) {
+      seen += chunk.length
+      yield chunk
+    }
+  } catch (cause) {
+    throw cause instanceof UploadError ? cause : new UploadError('storage_failed', message, { cause })
+  }
+  if (seen !== length) throw new UploadError('storage_failed', message)
+}
+
+/** A client that takes no more of an answer would hold its connection, and the one to the store or a file, for as long as it likes. */
+function cutWhenUnread({ req: { socket }, res }: Ctx, idleMs: number): void {
+  res.setTimeout(idleMs, () => {
+    // When nothing waits for the client, it is the store that takes its time.
+    if (res.writableLength > 0) res.destroy()
+    else socket.setTimeout(idleMs)
+  })
+  // Before the server sets the time for which the idle connection is kept.
+  res.prependOnceListener('finish', () => socket.setTimeout(0))
 }
 
 async function sendParts(ctx: Ctx, catalog: Catalog, upload: Upload, ranges: readonly ByteRange[]): Promise<void> {
@@ -187,5 +214,5 @@ async function sendParts(ctx: Ctx, catalog: Catalog, upload: Upload, ranges: rea
     }
     yield tail
   }
-  await pour(ctx, Readable.from(parts(), { objectMode: false }))
+  await pour(ctx, Readable.from(parts(), { objectMode: false }), ctx.length)
 }

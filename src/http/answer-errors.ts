@@ -21,6 +21,9 @@ export function answerErrors(log: Logger): Koa.Middleware<RequestState> {
       if (ctx.respond !== false && bodyIsUnread(ctx.req)) answerBeforeBody(ctx, ctx.body)
     } catch (error) {
       if (error instanceof ClientGone || ctx.res.headersSent || ctx.res.destroyed) {
+        // The client only sees that its download breaks off.
+        if (error instanceof UploadError && error.code === 'storage_failed')
+          log.error({ requestId: ctx.state.requestId, err: error }, error.message)
         ctx.respond = false
         ctx.res.destroy()
         return

@@ -8,6 +8,8 @@ import type { Upload } from '../uploads/upload.ts'
 
 /** Rows or objects of one step. */
 const stepSize = 500
+/** Findings that are told one by one: of a folder that is not mounted every object is missing. */
+const toldFindings = 1_000
 /** Milliseconds for which single ledger rows are kept. */
 const ledgerMs = 30 * 86_400_000
 /** Milliseconds between two comparisons of the records with the store. */
@@ -40,8 +42,14 @@ export async function reconcile(
   const { records, store } = deps
   const findings: Finding[] = []
   const orphans: string[] = []
+  let untold = 0
   let objects = 0
   let uploads = 0
+
+  function tell(finding: Finding): void {
+    if (findings.length < toldFindings) findings.push(finding)
+    else untold++
+  }
 
   /** Numbers of the uploads whose object was listed with the right size: of the others each is asked for. */
   const sound = new Set<number>()
@@ -55,7 +63,7 @@ export async function reconcile(
       // It may have been deleted since it was listed.
       if (!(await store.stat(key))) continue
       orphans.push(key)
-      if (options.dryRun) findings.push(`Object ${key} belongs to no upload.`)
+      if (options.dryRun) tell(`Object ${key} belongs to no upload.`)
       else await records.abandon(key)
     }
   }
@@ -73,7 +81,7 @@ export async function reconcile(
     if (isTrial(begun.key, begun.startedAt)) continue
     if (begun.startedAt > Date.now() - deps.orphanGraceMs || (await records.staged(begun.key))) continue
     orphans.push(begun.key)
-    if (options.dryRun) findings.push(`Object ${begun.key} was begun, and nobody is writing it.`)
+    if (options.dryRun) tell(`Object ${begun.key} was begun, and nobody is writing it.`)
     else await store.endUnfinished?.(begun)
   }
 
@@ -89,10 +97,11 @@ export async function reconcile(
       const now = await records.get(upload.id)
       if (now?.objectKey !== upload.objectKey) continue
       const found = object ? `has ${object.size} bytes instead of ${upload.size}` : 'is missing'
-      findings.push(`The object of upload ${upload.id} (workspace ${upload.workspaceId}) ${found}.`)
+      tell(`The object of upload ${upload.id} (workspace ${upload.workspaceId}) ${found}.`)
     }
     if (stored.length < stepSize) break
   }
+  if (untold > 0) findings.push(`${untold} more findings of this kind are not told one by one.`)
   return { findings, objects, uploads, orphans }
 }
 
@@ -117,7 +126,7 @@ export function startSweep(
   let timer: NodeJS.Timeout | undefined
   let round: Promise<void> | undefined
 
-  /** Whether the upload is overdue no more. */
+  /** Whether nothing failed: it is overdue no more, or bytes are still coming for it. */
   async function expire(upload: Upload): Promise<boolean> {
     try {
       await service.expire(upload)
@@ -131,12 +140,15 @@ export function startSweep(
   }
 
   async function sweep(): Promise<void> {
+    let last: Upload | undefined
     for (let left = true; left && !stopped.signal.aborted;) {
-      const overdue = await records.overdue(stepSize)
+      const overdue = await records.overdue(stepSize, last)
       const ended = await Promise.all(overdue.map(expire))
-      // Those that cannot be ended would come again and again.
+      // Each comes once in a round, also when it cannot be ended yet; when all of them failed, the others would as well.
       left = overdue.length === stepSize && ended.includes(true)
+      last = overdue.at(-1)
       if (overdue.length > 0) deps.wakeJobs()
+      if (left) await pause()
     }
     while ((await records.forget(Date.now() - deps.keepEndedMs, stepSize)) === stepSize) await pause()
     while ((await records.forgetClaims(stepSize)) === stepSize) await pause()

@@ -56,11 +56,13 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
     outer: AbortSignal | undefined,
   ) {
     if (error instanceof Rejection) throw error
+    // When the upload was ended meanwhile, no plugin has failed.
+    if (outer?.reason instanceof UploadError) throw outer.reason
+    if (error instanceof UploadError && error.ended) throw error
     const about = { plugin: plugin.name, hook, uploadId: facts.upload?.id, workspaceId: facts.workspaceId, err: error }
     const skipped = plugin.onFailure === 'skip'
-    // The client has gone, or deleted the upload: nobody's failure.
-    if (outer?.aborted || (error instanceof UploadError && error.code === 'not_found'))
-      log.debug(about, 'a plugin was stopped')
+    // The client has gone.
+    if (outer?.aborted) log.debug(about, 'a plugin was stopped')
     else if (skipped) log.warn(about, 'a plugin failed and was skipped')
     else log.error(about, 'a plugin failed')
     if (skipped) return
@@ -134,8 +136,8 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
       const found = plugins.flatMap((plugin): NamedTap[] => {
         if (!plugin.tap) return []
         const controller = lazyAbort(options.signal)
-        const fail = (error: unknown) =>
-          failed(plugin, 'tap', error, { workspaceId: upload.workspaceId, upload }, options.signal)
+        const facts = { workspaceId: upload.workspaceId, upload }
+        const fail = (error: unknown) => failed(plugin, 'tap', error, facts, options.signal)
         try {
           const ctx = uploadContext(pluginContext(upload.workspaceId, log, controller), upload, options)
           const tap = wants(plugin, upload) ? plugin.tap(ctx) : undefined

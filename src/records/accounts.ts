@@ -1,9 +1,24 @@
-import type { Kysely } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import { notFound, UploadError } from '../errors.ts'
 import type { ApiKey, Usage, Workspace } from '../uploads/records.ts'
+import type { UploadState } from '../uploads/upload.ts'
 import { first, type Operation, query, rows } from './query.ts'
-import { toApiKey, toWorkspace } from './rows.ts'
+import { firstId, toApiKey, toWorkspace } from './rows.ts'
 import type { Schema } from './schema.ts'
+
+/** Uploads that are counted at a time, so that no workspace holds the event loop for long. */
+const countedAtOnce = 10_000
+
+/** Uploads by state, as far as they were counted: after them comes `after`, if anything does. */
+export interface Counted {
+  readonly counts: Usage['counts']
+  readonly after: { readonly state: string; readonly id: Uint8Array } | null
+}
+
+const uncounted: Counted = {
+  counts: { pending: 0, receiving: 0, processing: 0, ready: 0, rejected: 0, expired: 0 },
+  after: { state: '', id: firstId },
+}
 
 /** Workspaces, their quotas and usage, and API keys. */
 export function accountOperations(db: Kysely<Schema>, defaultQuota: number | null, now: () => number) {
@@ -16,8 +31,23 @@ export function accountOperations(db: Kysely<Schema>, defaultQuota: number | nul
     return toWorkspace(row, defaultQuota)
   }
 
+  /** Counts on. */
+  function* count(workspaceId: string, { counts, after }: Counted): Operation<Counted> {
+    if (after === null) return { counts, after }
+    const window = yield* rows(texts.counts, { workspace: workspaceId, ...after, limit: countedAtOnce })
+    const sums: Record<UploadState, number> = { ...counts }
+    let seen = 0
+    for (const { state, uploads } of window) {
+      sums[state] += uploads
+      seen += uploads
+    }
+    const last = window.at(-1)
+    return { counts: sums, after: last && seen === countedAtOnce ? { state: last.state, id: last.id } : null }
+  }
+
   return {
     ensureWorkspace,
+    count,
 
     *workspace(id: string): Operation<Workspace | undefined> {
       const row = yield* first(texts.workspace, { id })
@@ -80,12 +110,12 @@ export function accountOperations(db: Kysely<Schema>, defaultQuota: number | nul
       yield* rows(texts.deleteKey, { id })
     },
 
-    *usage(workspaceId: string, fromDay: string): Operation<Usage> {
+    /** Of few uploads all is counted in this step. */
+    *usage(workspaceId: string, fromDay: string): Operation<Omit<Usage, 'counts'> & { readonly counted: Counted }> {
       const row = (yield* first(texts.workspace, { id: workspaceId })) ?? emptyWorkspace(workspaceId, now())
-      const counts = { pending: 0, receiving: 0, processing: 0, ready: 0, rejected: 0, expired: 0 }
-      for (const { state, uploads } of yield* rows(texts.counts, { id: workspaceId })) counts[state] = uploads
+      const counted = yield* count(workspaceId, uncounted)
       const days = yield* rows(texts.days, { id: workspaceId, from: fromDay })
-      return { workspace: toWorkspace(row, defaultQuota), counts, days }
+      return { workspace: toWorkspace(row, defaultQuota), counted, days }
     },
   }
 }
@@ -150,12 +180,22 @@ function accountQueries(db: Kysely<Schema>) {
         .returningAll(),
     ),
     deleteKey: query<{ id: string }>()((p) => db.deleteFrom('api_key').where('id', '=', p.id)),
-    counts: query<{ id: string }>()((p) =>
+    counts: query<{ workspace: string; state: string; id: Uint8Array; limit: number }>()((p) =>
       db
-        .selectFrom('upload')
-        .select(['state', (eb) => eb.fn.countAll<number>().as('uploads')])
-        .where('workspace_id', '=', p.id)
-        .groupBy('state'),
+        .selectFrom(
+          db
+            .selectFrom('upload')
+            .select(['state', 'id'])
+            .where('workspace_id', '=', p.workspace)
+            .where(sql<boolean>`(state, id) > (${p.state}, ${p.id})`)
+            .orderBy('state')
+            .orderBy('id')
+            .limit(p.limit)
+            .as('some'),
+        )
+        .select(['state', (eb) => eb.fn.countAll<number>().as('uploads'), (eb) => eb.fn.max('id').as('id')])
+        .groupBy('state')
+        .orderBy('state'),
     ),
     days: query<{ id: string; from: string }>()((p) =>
       db

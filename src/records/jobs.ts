@@ -45,8 +45,9 @@ export function jobOperations(db: Kysely<Schema>, now: () => number) {
       const values = { due: now(), number: job === 'all' ? -1 : job }
       return (yield* rows(job === 'all' ? texts.retryAll : texts.retry, values)).length
     },
-    *overdue(limit: number): Operation<readonly Upload[]> {
-      return (yield* rows(texts.overdue, { now: now(), limit })).map(toUpload)
+    *overdue(limit: number, after?: Pick<Upload, 'expiresAt' | 'number'>): Operation<readonly Upload[]> {
+      const values = { now: now(), limit, expiresAt: after?.expiresAt ?? 0, number: after?.number ?? 0 }
+      return (yield* rows(texts.overdue, values)).map(toUpload)
     },
     /** Returns, for every record that went, the batch that it was in. */
     *forget(before: number, limit: number): Operation<readonly (string | null)[]> {
@@ -131,15 +132,18 @@ function jobQueries(db: Kysely<Schema>) {
         .where('failed_at', 'is not', null)
         .returning('number'),
     ),
-    overdue: query<{ now: number; limit: number }>()((p) =>
+    overdue: query<{ now: number; limit: number; expiresAt: number; number: number }>()((p) =>
       db
         .selectFrom('upload')
         .selectAll()
         .where('expires_at', '<=', p.now)
+        .where(sql<boolean>`(expires_at, number) > (${p.expiresAt}, ${p.number})`)
         .where('state', 'in', ['pending', 'receiving'])
         .where(
           sql<boolean>`not exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is null and i.grows = 0)`,
         )
+        .orderBy('expires_at')
+        .orderBy('number')
         .limit(p.limit),
     ),
     forget: query<{ before: number; limit: number }>()((p) =>
@@ -190,7 +194,8 @@ function jobQueries(db: Kysely<Schema>) {
         .where('object_key', 'is', null)
         .where('resumable', 'is', null)
         .where(
-          sql<boolean>`exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is null)
+          // Few are on their way, whereas there may be very many uploads.
+          sql<boolean>`id in (select i.upload_id from object_intent i where i.until is null and i.grows = 0)
             and not exists (select 1 from object_intent i where i.upload_id = upload.id and i.until is not null)`,
         ),
     ),

@@ -1,5 +1,5 @@
 import type { Kysely } from 'kysely'
-import type { ListFilter, Page, Records } from '../uploads/records.ts'
+import type { ListFilter, Page, Records, Usage } from '../uploads/records.ts'
 import type { Upload } from '../uploads/upload.ts'
 import { accountOperations } from './accounts.ts'
 import { auditOperations } from './audit.ts'
@@ -58,6 +58,17 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     return { uploads: found, next }
   }
 
+  async function usage(workspaceId: string, fromDay: string): Promise<Usage> {
+    const { counted, ...rest } = await readAtOnce(() => accounts.usage(workspaceId, fromDay))
+    let sums = counted
+    while (sums.after) {
+      await new Promise(setImmediate)
+      const before = sums
+      sums = await read(() => accounts.count(workspaceId, before))
+    }
+    return { ...rest, counts: sums.counts }
+  }
+
   return {
     ensureWorkspace: (id) => submit(() => accounts.ensureWorkspace(id)),
     workspace: (id) => read(() => accounts.workspace(id)),
@@ -101,7 +112,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     get: (id) => read(() => uploads.get(id)),
     sameBytes: (workspace, sha256, size) => read(() => uploads.sameBytes(workspace, sha256, size)),
     list,
-    usage: (id, fromDay) => readAtOnce(() => accounts.usage(id, fromDay)),
+    usage,
 
     bind: (upload, project, mode) => submit(() => uploads.bind(upload, project, mode)),
     unbind: (upload, project) => submit(() => uploads.unbind(upload, project)),
@@ -128,7 +139,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     queueDepth: () => read(() => jobs.queueDepth()),
     retryJobs: (job) => submit(() => jobs.retryJobs(job)),
 
-    overdue: (limit) => read(() => jobs.overdue(limit)),
+    overdue: (limit, after) => read(() => jobs.overdue(limit, after)),
     forget: (before, limit) =>
       submit(function* () {
         const gone = yield* jobs.forget(before, limit)

@@ -112,7 +112,7 @@ export async function append(
   } catch (error) {
     source.stop()
     seen?.drop()
-    await writer.abort().catch(() => {})
+    await growing.abort().catch(() => {})
     if (error instanceof UploadError && error.code === 'storage_failed') await growing.renew()
     throw error
   }
@@ -138,7 +138,7 @@ export async function complete(deps: AppendDependencies, target: Target): Promis
     return await growing.finish(seen)
   } catch (error) {
     seen?.drop()
-    await growing.writer.abort().catch(() => {})
+    await growing.abort().catch(() => {})
     throw error
   }
 }
@@ -167,6 +167,14 @@ function grow(
     writer,
     newest: () => newest,
     renew,
+    /** After a failure. */
+    async abort(): Promise<void> {
+      await writer.abort().catch(() => {})
+      const made = await upload.catch(() => undefined)
+      const now = made && (await records.get(id))
+      // It has ended meanwhile: its object may have been cleared before this writer began it.
+      if (made && (!now || now.state === 'rejected' || now.state === 'expired')) await records.abandon(key)
+    },
     /** @param seen what has seen all bytes of it; without, they are looked at when they are stored */
     async finish(seen: ReturnType<Onlookers['take']>): Promise<Upload> {
       const size = length ?? growth.bytes

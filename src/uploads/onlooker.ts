@@ -97,37 +97,34 @@ export interface Onlookers {
   /** The one that has seen exactly so many bytes of the upload. Nobody else has it any more then. */
   take(id: string, bytes: number): Onlooker | undefined
   keep(id: string, one: Onlooker): void
-  /** Nobody will go on with the upload. */
-  forget(id: string): void
 }
 
 /** Keeps onlookers between the requests of their uploads: the newest, for a while. */
 export function onlookers(): Onlookers {
-  const kept = new Map<string, { readonly one: Onlooker; readonly since: number }>()
+  const kept = new Map<string, { readonly one: Onlooker; readonly timer: NodeJS.Timeout }>()
 
-  function forget(id: string): void {
-    kept.get(id)?.one.drop()
+  /** Nobody has it here any more. */
+  function release(id: string): Onlooker | undefined {
+    const found = kept.get(id)
+    clearTimeout(found?.timer)
     kept.delete(id)
+    return found?.one
   }
 
   return {
-    forget,
     take(id, bytes) {
-      const one = kept.get(id)?.one
-      kept.delete(id)
+      const one = release(id)
       if (one?.seen === bytes) return one
       one?.drop()
       return undefined
     },
     keep(id, one) {
-      forget(id)
-      kept.set(id, { one, since: performance.now() })
-      const old = performance.now() - keptMs
+      release(id)?.drop()
+      const timer = setTimeout(() => release(id)?.drop(), keptMs)
+      kept.set(id, { one, timer: timer.unref() })
       // In the order in which they were kept.
-      for (const [other, { since }] of kept) {
-        if (since > old && kept.size <= maxKept) break
-        forget(other)
-      }
+      const [oldest] = kept.keys()
+      if (kept.size > maxKept && oldest !== undefined) release(oldest)?.drop()
     },
   }
 }

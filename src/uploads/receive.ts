@@ -138,7 +138,11 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
   let waiting: Waiting | undefined
 
   const idle = setTimeout(() => {
-    if (!paused) settle('silent')
+    const before = received
+    // When the process has stood still, what came meanwhile waits to be read: that is next.
+    setImmediate(() => {
+      if (!paused && received === before) settle('silent')
+    })
   }, options.idleTimeoutMs)
 
   function onData(chunk: Buffer): void {

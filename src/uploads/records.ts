@@ -352,8 +352,8 @@ export interface Records {
   /** Makes given-up jobs due again; returns how many. */
   retryJobs(job: number | 'all'): Promise<number>
 
-  /** Unfinished uploads whose time is over and to which no bytes are on their way. */
-  overdue(limit: number): Promise<readonly Upload[]>
+  /** Unfinished uploads whose time is over and to which no bytes are on their way: the oldest, or those that follow `after`. */
+  overdue(limit: number, after?: Pick<Upload, 'expiresAt' | 'number'>): Promise<readonly Upload[]>
   /** Forgets `rejected` and `expired` records that have not changed since `before`; returns how many. */
   forget(before: number, limit: number): Promise<number>
   /** After a crash: nothing is on its way any more. Staged keys become deletions, uploads that cannot go on `expired`, jobs due. */

@@ -107,12 +107,16 @@ export function resumables(given: ResumableDependencies) {
     throwIfEnded(upload)
     if (upload.resumable?.parts) throw new UploadError('upload_final', 'This upload takes its bytes from its parts.')
     if (isWhole(upload)) return again(upload, sent)
-    try {
-      return await answer(await alone(upload.id, (signal, session) => goOn(upload.id, sent, signal, session)))
-    } catch (error) {
-      if (isRefusal(error)) await given.reject(upload.id, error)
-      throw error
-    }
+    const brought = await alone(upload.id, async (signal, session) => {
+      try {
+        return await goOn(upload.id, sent, signal, session)
+      } catch (error) {
+        // Before the next request has its turn: it must not go on with what is about to be removed.
+        if (isRefusal(error)) await given.reject(upload.id, error)
+        throw error
+      }
+    })
+    return answer(brought)
   }
 
   async function goOn(id: string, sent: Continued, signal: AbortSignal, session: Session): Promise<Upload> {

@@ -46,7 +46,7 @@ export function uploadService(deps: ServiceDependencies) {
   const { stoppable, stop, isRunning } = runningWork()
   const collections = new Map<string, Promise<Upload>>()
   const collecting = collector(deps)
-  const verdicts = verdictsOf({ ...deps, endJobs, reserveFor })
+  const verdicts = verdictsOf({ ...deps, endJobs, reserveFor, stoppable })
   const resumable = resumables({
     ...deps,
     expiryMs: deps.resumeWithinMs,
@@ -302,7 +302,10 @@ export function uploadService(deps: ServiceDependencies) {
       } catch (error) {
         if (error instanceof UploadError && error.code === 'quota_exceeded')
           throw new Rejection(error.code, error.message, { facts: error.facts })
-        throw error
+        // It was deleted a moment ago, and whoever did that is about to end what goes on for it.
+        if (!(error instanceof UploadError && error.code === 'not_found')) throw error
+        stop(id, error)
+        throw new UploadError(error.code, error.message, { ended: true })
       }
     }
   }

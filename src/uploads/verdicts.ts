@@ -1,4 +1,4 @@
-import { Rejection, UploadError } from '../errors.ts'
+import { notFound, Rejection, UploadError } from '../errors.ts'
 import { examine, type ExamineDependencies } from './examine.ts'
 import { merge, mergePatches, type Reserve } from './pipeline.ts'
 import { checkFound } from './policy.ts'
@@ -19,6 +19,8 @@ export interface VerdictDependencies extends ExamineDependencies {
   endJobs(upload: Upload): NewJob[]
   /** Holds quota for the upload. */
   reserveFor(id: string): Reserve
+  /** Work for the upload that ends when somebody ends the upload. */
+  stoppable(id: string, work: (signal: AbortSignal) => Promise<Upload>): Promise<Upload>
 }
 
 /** What there is to ask about verdicts. */
@@ -47,7 +49,7 @@ export function verdictsOf(deps: VerdictDependencies) {
   function decide(upload: Upload): Promise<Upload> {
     let decided = verdicts.get(upload.id)
     if (!decided) {
-      decided = judge(upload).finally(() => verdicts.delete(upload.id))
+      decided = deps.stoppable(upload.id, (signal) => judge(upload, signal)).finally(() => verdicts.delete(upload.id))
       verdicts.set(upload.id, decided)
       // Nobody may be waiting any more when it fails; the job that was written with the state asks again.
       decided.catch((error: unknown) => {
@@ -57,9 +59,11 @@ export function verdictsOf(deps: VerdictDependencies) {
     return decided
   }
 
-  async function judge(upload: Upload): Promise<Upload> {
-    const options = { reserve: deps.reserveFor(upload.id) }
+  async function judge(upload: Upload, signal: AbortSignal): Promise<Upload> {
+    const options = { reserve: deps.reserveFor(upload.id), signal }
     try {
+      // Whoever has deleted it a moment ago could not end this yet.
+      if (!(await records.get(upload.id))) throw notFound()
       // Bytes of which nobody has made a digest have come past the gateway, unseen.
       const unseen = upload.sha256 === null
       const seen = unseen ? await examine(deps, upload, options) : { patch: {}, sha256: upload.sha256 }

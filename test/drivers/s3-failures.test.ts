@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { S3Store } from '../../src/stores/s3.ts'
 import type { ObjectWriter } from '../../src/uploads/object-store.ts'
 import { missingS3 } from '../support/s3.ts'
@@ -269,6 +269,20 @@ describe.skipIf(missingS3())('s3, when the server fails', () => {
     await store.remove(key)
     proxy.fault('any', { act: slowDown })
     expect(await Array.fromAsync(store.list())).toEqual([])
+  })
+
+  it.each([-1, 1])('goes on when the clock of the machine is set by %i hours', async (hours) => {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    try {
+      for (const ask of [() => writeObject(store, key, small), () => store.stat(key)]) {
+        vi.setSystemTime(Date.now() + hours * 3_600_000)
+        await ask()
+      }
+    } finally {
+      vi.useRealTimers()
+    }
+    await writeObject(store, key, large)
+    await expectStored(large)
   })
 
   it('waits no longer than the signal', async () => {

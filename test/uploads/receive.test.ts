@@ -55,6 +55,18 @@ function chunked(bytes: Buffer, size: number): Buffer {
   return Buffer.concat(parts)
 }
 
+it('a body that comes while the process stands still is not silent', async () => {
+  const coming = nextRequest()
+  const socket = client()
+  socket.write(head(2))
+  socket.write('a')
+  const { request } = await coming
+  const body = intake(request, { ...usual, idleTimeoutMs: 100 })
+  socket.write('b')
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
+  expect(await body.drain(async () => {})).toEqual({ bytes: 2, end: 'whole' })
+})
+
 /** Sends what stands there and takes it in on the other side. */
 async function send(text: string, bytes: Uint8Array, options: Partial<IntakeOptions> = {}) {
   const coming = nextRequest()

@@ -626,6 +626,50 @@ describe('a deletion', () => {
     await expectNothing()
   })
 
+  it.each(['a PUT', 'tus'])('while the quota grows is no failure of the plugin: %s', async (way) => {
+    await start({ plugins: [quota()] })
+    const stream = new PassThrough()
+    const body = bodyOf('', { stream })
+    const whole = { metadata: null, concat: null, partial: false }
+    const upload =
+      way === 'tus' ? await rig.service.resumable.begin(principal, draft(), whole, null, null) : await create()
+    const bringing =
+      way === 'tus'
+        ? rig.service.resumable
+            .proceed(principal, upload.id, { offset: 0, length: null, body, sum: null })
+            .catch(codeOf)
+        : rig.service.put(upload.id, body).catch(codeOf)
+    await expect.poll(async () => (await rig.backend.raw('select * from object_intent')).length, patiently).toBe(1)
+    // Past the service, as it is for the moment until it has heard that the row has gone.
+    await rig.records.remove(upload.id, { jobs: () => [] })
+    stream.end(content)
+    expect(await bringing).toBe('not_found')
+    expect(rig.lines).toEqual([])
+    await expectNothing()
+  })
+
+  it('while plugins look at the bytes is no failure of theirs', async () => {
+    const open = signal()
+    const looks: Plugin = {
+      name: 'looks',
+      async beforeFinish(bytes) {
+        await open.promise
+        await bytes.bytes(0, 1)
+      },
+    }
+    await start({ plugins: [looks] })
+    const upload = await create()
+    await rig.service.put(upload.id, bodyOf('hello'))
+    const waiting = confirm(upload).catch(codeOf)
+    await expect.poll(async () => (await rows()).map((row) => row.state), patiently).toEqual(['processing'])
+    await rig.service.remove(principal, upload.id)
+    await rig.work()
+    open.resolve()
+    expect(await waiting).toBe('not_found')
+    await expectNothing()
+    expect(rig.lines).toEqual([])
+  })
+
   it('of what a project holds is refused', async () => {
     await start()
     const upload = await receive({ projectId: 'p' })

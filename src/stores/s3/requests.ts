@@ -97,11 +97,20 @@ export async function request<T>(
 }
 
 /** Codes of answers that say "later", whatever their status is. */
-const passingCodes = new Set(['SlowDown', 'RequestTimeout', 'Throttling', 'ServiceUnavailable', 'OperationAborted'])
+const passingCodes = new Set([
+  'SlowDown',
+  'RequestTimeout',
+  'Throttling',
+  'ServiceUnavailable',
+  'OperationAborted',
+  'RequestTimeTooSkewed',
+])
 
 /** The store did not answer, or said that it cannot now. */
 function isPassing(error: unknown): boolean {
   if (error instanceof S3ServiceException) {
+    // One of the clocks was set; the client goes by the server's now. An answer to HEAD has no code, so this tells.
+    if ('clockSkewCorrected' in error.$metadata) return true
     const status = error.$metadata.httpStatusCode ?? 500
     return status >= 500 || status === 429 || passingCodes.has(error.name)
   }

@@ -154,6 +154,13 @@ export function accountsContract(open: Open): void {
       expect(usage?.workspace).toMatchObject({ id: 'w', used: 20, reserved: 0 })
     })
 
+    it('counts very many uploads, in steps', async () => {
+      const many = Array.from({ length: 10_000 }, () => at.records.create(newRecord({})))
+      await Promise.all([...many, uploadIn(at.records, 'ready'), uploadIn(at.records, 'expired')])
+      const counts = { pending: 10_000, receiving: 0, processing: 0, ready: 1, rejected: 0, expired: 1 }
+      expect((await at.records.usage('w', '2026-01-01')).counts).toEqual(counts)
+    })
+
     it('adds up what became ready on each day, in UTC', async () => {
       at.clock.now = Date.UTC(2026, 10, 20, 23, 59, 59, 999)
       await uploadIn(at.records, 'ready', { size: 5 })

@@ -1,3 +1,4 @@
+import type { Upload } from '../../../src/uploads/upload.ts'
 import { describe, expect, it } from 'vitest'
 import type { Job } from '../../../src/uploads/records.ts'
 import { dueWork, newKey, newRecord, uploadIn } from '../../support/records.ts'
@@ -148,6 +149,21 @@ export function jobsContract(open: Open): void {
       at.clock.now += 100
       expect(await overdue()).toEqual([pending.id, receiving.id].toSorted())
       expect(await overdue(1)).toHaveLength(1)
+    })
+
+    it('are told page by page, the oldest first', async () => {
+      const made = await Promise.all(
+        [3, 1, 2, 1, 3].map((ms) => at.records.create(newRecord({ expiresAt: noon - ms }))),
+      )
+      const seen: string[] = []
+      for (let last: Upload | undefined; ;) {
+        const page = await at.records.overdue(2, last)
+        seen.push(...page.map((upload) => upload.id))
+        last = page.at(-1)
+        if (page.length < 2) break
+      }
+      const byAge = made.toSorted((a, b) => (a.expiresAt ?? 0) - (b.expiresAt ?? 0) || a.number - b.number)
+      expect(seen).toEqual(byAge.map((upload) => upload.id))
     })
 
     it('are none to which bytes are on their way', async () => {

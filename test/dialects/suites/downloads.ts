@@ -549,7 +549,7 @@ export function downloadsSuite(place: Place): void {
     let brief: TestGateway
     let ask: Client
     beforeAll(async () => {
-      brief = await place.start({ more: 'download: { ttl: 1 }' })
+      brief = await place.start({ more: 'download: { ttl: 1 }, server: { bodyIdleTimeout: 1 }' })
       ask = clientOf(brief, brief.key)
     })
     afterAll(() => brief.close())
@@ -558,6 +558,42 @@ export function downloadsSuite(place: Place): void {
       const { url, path } = await made('gone soon', 'a.txt', ask)
       await eventually(async () => expect(refusal(await ask('GET', url, { key: null }))).toBe('410 upload_expired'))
       expect((await ask('GET', path)).bytes.toString()).toBe('gone soon')
+    })
+
+    it('cuts a download of which the client takes nothing any more, and none that it takes slowly', async () => {
+      const bytes = (bigBytes * 2) / 3
+      const { id, path } = await made(randomBytes(bytes), 'a.bin', ask)
+      const open = async () => {
+        const wire = await wireTo(brief.url)
+        await wire.send(requestHead('GET', path, { Authorization: `Bearer ${brief.key}` }))
+        await new Promise((resolve) => wire.socket.once('data', resolve))
+        wire.socket.pause()
+        return wire
+      }
+      const [left, slow] = await Promise.all([open(), open()])
+      const cuts = () =>
+        brief
+          .log()
+          .split('\n')
+          .filter((line) => line.includes(id) && line.includes('"cut":true')).length
+      for (let i = 0; cuts() === 0; i++) {
+        expect(i).toBeLessThan(100)
+        slow.socket.resume()
+        await pause(20)
+        slow.socket.pause()
+        await pause(100)
+      }
+      for (const wire of [left, slow]) wire.socket.resume()
+      expect(await left.closed()).toBe(true)
+      expect(left.rest().length).toBeLessThan(bytes)
+      await eventually(() => expect(slow.rest().length).toBeGreaterThan(bytes))
+      expect(cuts()).toBe(1)
+      // The connection may be used again, and for longer than that.
+      await pause(1_200)
+      const healthy = slow.rest().length
+      await slow.send(requestHead('GET', '/healthz', {}))
+      await eventually(() => expect(slow.rest().length).toBeGreaterThan(healthy))
+      slow.cut()
     })
 
     it('shows a PDF where nothing else was said', async () => {
