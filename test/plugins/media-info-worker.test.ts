@@ -126,13 +126,13 @@ describe('the parser process', () => {
   it('is not ended while it works, because a job that waited was given up', async () => {
     const idleMs = 400
     const parser = parserOf(await behaving('read()\nprocess.once("message", () => done(size))'), 5_000, idleMs)
-    const open = Promise.withResolvers<Uint8Array>()
-    const first = parser.run(job(1, { read: () => open.promise }))
+    const bytes = Promise.withResolvers<Uint8Array>()
+    const first = parser.run(job(1, { read: () => bytes.promise }))
     const given = new AbortController()
     const second = parser.run(job(1, { signal: given.signal }))
     given.abort(new Error('deleted'))
     await expect(second).rejects.toThrow('deleted')
-    open.resolve(new Uint8Array())
+    bytes.resolve(new Uint8Array())
     expect(await first).toEqual(good)
     const asked = Promise.withResolvers<void>()
     const answer = Promise.withResolvers<Uint8Array>()
