@@ -73,9 +73,10 @@ export class ParserProcess {
       clearTimeout(this.#idle)
       return await this.#probe(job, signal)
     } finally {
-      this.#idle = setTimeout(() => this.#kill(), this.#options.idleMs).unref()
       this.#waiting--
       over.resolve()
+      // One that waited and was given up must not end the process under another's hands.
+      if (this.#waiting === 0) this.#idle = setTimeout(() => this.#kill(), this.#options.idleMs).unref()
     }
   }
 

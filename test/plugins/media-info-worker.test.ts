@@ -123,6 +123,32 @@ describe('the parser process', () => {
     expect(await parser.run(job(1))).toEqual(good)
   })
 
+  it('is not ended while it works, because a job that waited was given up', async () => {
+    const idleMs = 400
+    const parser = parserOf(await behaving('read()\nprocess.once("message", () => done(size))'), 5_000, idleMs)
+    const bytes = Promise.withResolvers<Uint8Array>()
+    const first = parser.run(job(1, { read: () => bytes.promise }))
+    const given = new AbortController()
+    const second = parser.run(job(1, { signal: given.signal }))
+    given.abort(new Error('deleted'))
+    await expect(second).rejects.toThrow('deleted')
+    bytes.resolve(new Uint8Array())
+    expect(await first).toEqual(good)
+    const asked = Promise.withResolvers<void>()
+    const answer = Promise.withResolvers<Uint8Array>()
+    const third = parser.run(
+      job(1, {
+        read() {
+          asked.resolve()
+          return answer.promise
+        },
+      }),
+    )
+    await asked.promise
+    setTimeout(() => answer.resolve(new Uint8Array()), 2 * idleMs)
+    expect(await third).toEqual(good)
+  })
+
   it('that cannot start is a failure, not a fact about the file', async () => {
     const parser = parserOf(await script('throw new Error("no binary")'))
     await expect(parser.run(job(1))).rejects.toThrow('did not start')
