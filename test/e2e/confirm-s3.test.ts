@@ -4,10 +4,10 @@ import { clientOf, eventually, sha256 } from '../support/client.ts'
 import type { TestGateway } from '../support/gateway.ts'
 import { s3Place, strays } from '../support/places.ts'
 import { base, type Created, refusal, viewOf, withBytes, type Workspace, workspaceOf } from '../support/presigned.ts'
-import { sharedS3 } from '../support/s3.ts'
 import type { FaultOptions } from '../support/s3-faults.ts'
 import type { S3Operation } from '../support/s3-operations.ts'
-import { type S3Proxy, startS3Proxy } from '../support/s3-proxy.ts'
+import { type Proxied, startProxied } from '../support/proxied.ts'
+import type { S3Proxy } from '../support/s3-proxy.ts'
 
 const place = s3Place()
 const size = 200_000 // bytes
@@ -39,6 +39,7 @@ describe.skipIf(place.missing)('a gateway that is killed during a confirm', () =
   /** Of each step: one that is confirmed again, one that is deleted, and one that is left alone. */
   const made = new Map<Step, readonly Created[]>()
   let proxy: S3Proxy
+  let proxied: Proxied
   let gateway: TestGateway
   let ours: Workspace
 
@@ -54,27 +55,17 @@ describe.skipIf(place.missing)('a gateway that is killed during a confirm', () =
   }
 
   beforeAll(async () => {
-    const { endpoint } = await sharedS3()
-    proxy = await startS3Proxy(endpoint)
-    gateway = await place.start({
-      env: { FAIRLEAD_S3_ENDPOINT: proxy.endpoint, FAIRLEAD_S3_PUBLIC_ENDPOINT: endpoint },
-    })
+    proxied = await startProxied(place)
+    ;({ gateway, proxy } = proxied)
     ours = workspaceOf(clientOf(gateway, gateway.key))
     for (const step of steps) {
       const three: Created[] = []
       while (three.length < 3) three.push(await stuck(step))
       made.set(step, three)
     }
-    await gateway.stop('SIGKILL')
-    proxy.reset()
-    await proxy.idle()
-    await gateway.start()
+    await proxied.crash()
   })
-  afterAll(async () => {
-    await gateway.close()
-    await place.close()
-    await proxy.close()
-  })
+  afterAll(() => proxied.close())
   const of = (step: Step, n: number): string => made.get(step)?.[n]?.upload.id ?? ''
 
   it.each(steps)('$what: the next confirm works', async (step) => {

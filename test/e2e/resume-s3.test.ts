@@ -3,10 +3,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { eventually, sha256 } from '../support/client.ts'
 import type { TestGateway } from '../support/gateway.ts'
 import { s3Place, strays } from '../support/places.ts'
-import { sharedS3 } from '../support/s3.ts'
 import type { FaultOptions } from '../support/s3-faults.ts'
 import type { S3Operation } from '../support/s3-operations.ts'
-import { type S3Proxy, startS3Proxy } from '../support/s3-proxy.ts'
+import { type Proxied, startProxied } from '../support/proxied.ts'
+import type { S3Proxy } from '../support/s3-proxy.ts'
 import { idOf, pathOf, type Tus, tusOf } from '../support/tus.ts'
 
 const kib = 1024
@@ -65,6 +65,7 @@ describe.skipIf(place.missing)('a gateway that is killed while it brings a resum
   /** Of each step: one that is gone on with, and one that is deleted. */
   const begun = new Map<Step, readonly [Begun, Begun]>()
   let proxy: S3Proxy
+  let proxied: Proxied
   let gateway: TestGateway
   let tus: Tus
 
@@ -93,23 +94,13 @@ describe.skipIf(place.missing)('a gateway that is killed while it brings a resum
   }
 
   beforeAll(async () => {
-    const { endpoint } = await sharedS3()
-    proxy = await startS3Proxy(endpoint)
-    gateway = await place.start({
-      env: { FAIRLEAD_S3_ENDPOINT: proxy.endpoint, FAIRLEAD_S3_PUBLIC_ENDPOINT: endpoint },
-    })
+    proxied = await startProxied(place)
+    ;({ gateway, proxy } = proxied)
     tus = tusOf(() => gateway, breaches)
     for (const one of steps) begun.set(one, [await stuck(one), await stuck(one)])
-    await gateway.stop('SIGKILL')
-    proxy.reset()
-    await proxy.idle()
-    await gateway.start()
+    await proxied.crash()
   })
-  afterAll(async () => {
-    await gateway.close()
-    await place.close()
-    await proxy.close()
-  })
+  afterAll(() => proxied.close())
 
   it.each(steps)('$what: it goes on', async (one) => {
     const [upload] = begun.get(one) ?? []
