@@ -38,6 +38,9 @@ async function running(script: URL): Promise<number[]> {
   return found
 }
 
+/** Nothing: it has ended, as those of other tests may at any time. */
+const environmentOf = (pid: number) => readFile(`/proc/${pid}/environ`, 'utf8').catch(() => undefined)
+
 describe('the parser process', () => {
   let directory: string
   let count = 0
@@ -224,8 +227,6 @@ describe('the parser process', () => {
       const read = async (start: number, end: number) => png.subarray(start, end)
       expect(await parser.run(job(png.length, { read }))).toMatchObject({ found: { width: 64 } })
       const pids = await running(parserScript)
-      // Those of other tests may have ended meanwhile.
-      const environmentOf = (pid: number) => readFile(`/proc/${pid}/environ`, 'utf8').catch(() => undefined)
       const environments = (await Promise.all(pids.map(environmentOf))).filter((text) => text !== undefined)
       for (const environment of environments) expect(environment).not.toContain('PATH=')
       expect(environments.length).toBeGreaterThan(0)
