@@ -1,5 +1,5 @@
-import { accessSync, constants } from 'node:fs'
 import { type Browser, chromium } from 'playwright-core'
+import { isProgram } from './program.ts'
 
 /** Where Debian and others put it. */
 const places = [
@@ -19,13 +19,4 @@ export async function startChromium(): Promise<Browser> {
   if (path === undefined) throw new Error('CI wants a chromium, and there is none.')
   // In a container there is no sandbox to be had, and hardly any shared memory.
   return chromium.launch({ executablePath: path, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
-}
-
-function isProgram(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
 }

@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process'
-import { accessSync, constants, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -9,6 +9,7 @@ import { eventually } from './client.ts'
 import { missingOf } from './curl.ts'
 import { projectRoot } from './gateway.ts'
 import { freePort } from './ports.ts'
+import { isProgram } from './program.ts'
 
 /** Where Debian and others put it; `/usr/sbin` is in nobody's path but root's. */
 const places = [process.env['TEST_NGINX'] ?? '', '/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/bin/nginx']
@@ -146,12 +147,3 @@ const listens = (port: number): Promise<boolean> =>
       resolve(true)
     })
   })
-
-function isProgram(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}
