@@ -16,7 +16,7 @@ import { type HttpHandler, httpHandler, type Route } from './http/handler.ts'
 import { measureRequests, metricsRoute, startMetricsServer } from './http/metrics.ts'
 import { operations } from './http/operations.ts'
 import { operationsApi, pageApi } from './http/operations-api.ts'
-import { originReader } from './http/origin.ts'
+import { originReader, proxyTest } from './http/origin.ts'
 import { page } from './http/page.ts'
 import { limited } from './http/rate-limit.ts'
 import { startHttpServer } from './http/server.ts'
@@ -95,6 +95,9 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
   const pipeline = pluginRunner({ plugins, store, log })
   const tokens = makeTokens(secret.bytes)
   let stopping = false
+  const bodyIdleMs = config.server.bodyIdleTimeout * secondMs
+  const { lowestRate, rateWindow } = config.server
+  const lowestPace = lowestRate === 0 ? undefined : { bytesPerSecond: lowestRate, windowMs: rateWindow * secondMs }
   const wakeJobs = () => worker.wake()
   const service = uploadService({
     records,
@@ -105,7 +108,8 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
       categories: config.categories,
       projectMode: config.projects.mode,
     },
-    bodyIdleMs: config.server.bodyIdleTimeout * secondMs,
+    bodyIdleMs,
+    lowestPace,
     presignTtlMs: config.presign.ttl * secondMs,
     confirmWithinMs: config.presign.confirmWithin * secondMs,
     resumeWithinMs: config.tus.expiry * secondMs,
@@ -162,7 +166,8 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     once: idempotency(records),
     storeName: store.name,
     multipartThreshold: config.presign.multipartThreshold,
-    bodyIdleMs: config.server.bodyIdleTimeout * secondMs,
+    bodyIdleMs,
+    lowestPace,
     relativeLocation: config.tus.relativeLocation,
     inlinePdf: config.download.inlinePdf,
   }
@@ -184,6 +189,7 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
       documentation(routes, [...dialects.flatMap(({ api }) => api(facts)), ...about], guides)
       for (const dialect of dialects) dialect.routes(routes, dependencies)
     },
+    unread: { idleMs: bodyIdleMs, lowestPace },
     measure: metrics && measureRequests(metrics),
     log,
   })
@@ -197,8 +203,10 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     ...open,
     async listen() {
       const connection = metrics?.connection
-      const { host, port } = config.server
-      const server = await startHttpServer(handler, { host, port, connection }).catch(cannotListen(host, port))
+      const { host, port, corsOrigins, connectionsPerAddress, trustProxy } = config.server
+      const isProxy = proxyTest(trustProxy)
+      const asked = { host, port, corsOrigins, connectionsPerAddress, isProxy, connection }
+      const server = await startHttpServer(handler, asked).catch(cannotListen(host, port))
       return { ...open, url: server.url, stop: () => stop((graceMs) => server.stop(graceMs)) }
     },
   }

@@ -107,6 +107,7 @@ async function fill(ctx: Ctx, deps: DialectDependencies, { projectId, body, add 
     fields: fieldNames,
     maxFiles: deps.filesPerBatch,
     idleTimeoutMs: deps.bodyIdleMs,
+    lowestPace: deps.lowestPace,
   })
   for await (const part of parts) {
     if (part.kind === 'field') {

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 import { Dicer } from '@fastify/busboy'
 import { UploadError } from '../errors.ts'
 import { ClientGone } from '../uploads/ingest.ts'
+import { type Pace, watchPace } from '../uploads/pace.ts'
 import {
   boundaryOf,
   invalidMultipart,
@@ -48,6 +49,8 @@ export interface FormOptions {
   readonly maxFiles: number
   /** Milliseconds without a byte, while we are reading, after which the body is given up. */
   readonly idleTimeoutMs: number
+  /** The slowest that a body may come. @default any pace is good enough */
+  readonly lowestPace?: Pace | undefined
 }
 
 /** What the bytes of the part that is just coming go to. */
@@ -81,9 +84,12 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
   let whole = false
   let wake: (() => void) | undefined
 
+  const onSilence = (): void =>
+    fail(new UploadError('request_timeout', 'Nothing of the body has come for too long, or too little.'))
   const idle = setTimeout(() => {
-    if (!req.isPaused()) fail(new UploadError('request_timeout', 'Nothing of the body has come for too long.'))
+    if (!req.isPaused()) onSilence()
   }, options.idleTimeoutMs)
+  const pace = watchPace(options.lowestPace, () => req.isPaused(), onSilence)
 
   function fail(reason: Error): void {
     failure ??= reason
@@ -182,11 +188,15 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
 
   const onData = guarded((chunk: Buffer) => {
     idle.refresh()
+    pace.came(chunk.length)
     padding += chunk.length
     parser.write(chunk)
     if (padding > maxPaddingBytes)
       return fail(invalidMultipart('There is too much between the parts, or the headers of a part do not end.'))
-    if (mustWait()) req.pause()
+    if (mustWait()) {
+      pace.held()
+      req.pause()
+    }
     wake?.()
   })
   const onEnd = guarded(() => {
@@ -235,6 +245,7 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
     }
   } finally {
     clearTimeout(idle)
+    pace.stop()
     req.off('data', onData).off('end', onEnd).off('close', onCut)
     if (!whole) req.pause()
     failure ??= new UploadError('upload_state_conflict', 'The form was given up.')
