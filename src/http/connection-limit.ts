@@ -1,7 +1,5 @@
-import { isIPv6, type Socket } from 'node:net'
-
-/** Groups of an IPv6 address that name its network: whoever has one address has 2^64 of them. */
-const networkGroups = 4
+import type { Socket } from 'node:net'
+import { networkOf } from './rate-limit.ts'
 
 /**
  * Closes connections beyond `most` of one address at once. @param isProxy whose connections are those of many clients
@@ -24,13 +22,4 @@ export function connectionLimit(most: number, isProxy: (address: string) => bool
       else open.delete(name)
     })
   }
-}
-
-function networkOf(address: string): string {
-  if (!isIPv6(address) || /^::ffff:\d+\./i.test(address)) return address.replace(/^::ffff:/i, '')
-  const [front = '', back] = address.split('::')
-  const groups = front.split(':').filter((group) => group !== '')
-  const end = (back ?? '').split(':').filter((group) => group !== '')
-  const gap = back === undefined ? [] : Array<string>(Math.max(0, 8 - groups.length - end.length)).fill('0')
-  return [...groups, ...gap, ...end].slice(0, networkGroups).join(':')
 }

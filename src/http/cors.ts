@@ -58,7 +58,10 @@ export function allowOrigins(allowance: Allowance): Middleware {
     const allowed = origin === '' ? {} : allowance(origin)
     ctx.set(allowed)
     const isPreflight = ctx.method === 'OPTIONS' && ctx.get('access-control-request-method') !== ''
-    if (!isPreflight || Object.keys(allowed).length === 0) return next()
+    if (!isPreflight || Object.keys(allowed).length === 0) {
+      await next()
+      return
+    }
     ctx.remove('Access-Control-Expose-Headers') // of the answer that comes after this one
     const wanted = ctx.get('access-control-request-headers')
     ctx.set({ 'Access-Control-Allow-Methods': methods, 'Access-Control-Max-Age': String(preflightSeconds) })

@@ -89,7 +89,7 @@ export function httpHandler(options: HttpHandlerOptions): HttpHandler {
       running.add(answered)
       void answered.finally(() => running.delete(answered))
     },
-    endConnection: queue.end,
+    endConnection: (socket, act) => queue.end(socket, act),
     isAnswering: (socket) => [...open].some((res) => res.req.socket === socket && res.headersSent),
     async stop(graceMs, closed) {
       stopping = true
@@ -146,7 +146,7 @@ function answerUnrouted(ctx: Ctx): void {
 /** What a principal may read is no business of a cache on the way. */
 async function keepPrivate(ctx: Ctx, next: Koa.Next): Promise<void> {
   await next()
-  if (ctx.state.principal && !ctx.headerSent && ctx.response.get('cache-control') === '')
+  if (ctx.state.principal && !ctx.headerSent && !ctx.res.hasHeader('cache-control'))
     ctx.set('Cache-Control', 'private, no-store')
 }
 
