@@ -1,0 +1,70 @@
+import { type NamedType, typesOfName } from '../../src/plugin.ts'
+
+/** Bytes that one read behind the head bytes brings; what is asked for next mostly lies in them. */
+const windowBytes = 64 * 1024
+/** Reads behind the head bytes of one file, each perhaps a request to a remote store. */
+const mostWindows = 32
+
+/** The type of some bytes. */
+export interface BinaryType extends NamedType {
+  /** Types that the rest of the file may yet show; absent when the type is certain. */
+  readonly mayBe?: readonly NamedType[]
+}
+
+/** What is behind the head bytes, once the whole file is stored. */
+export interface Rest {
+  /** Bytes of the whole file. */
+  readonly size: number
+  bytes(start: number, end: number): Promise<Uint8Array>
+}
+
+/** The bytes of a file as far as they can be had now. */
+export interface Bytes {
+  readonly head: Buffer
+  /** Whether nothing follows the head bytes, or what follows can be read. */
+  readonly whole: boolean
+  /** Bytes of the whole file; `undefined` while more may come. */
+  readonly size: number | undefined
+  /**
+   * Bytes from `at` on, fewer where the file ends. `undefined` when they cannot be had: they lie behind the head bytes and
+   * have not been stored yet, or this file has been read enough.
+   */
+  read(at: number, length: number): Promise<Buffer | undefined>
+}
+
+/** @param complete whether `head` is the whole file */
+export function bytesOf(head: Buffer, complete: boolean, rest: Rest | undefined): Bytes {
+  const size = complete ? head.length : rest?.size
+  let windows = 0
+  let windowAt = 0
+  let window: Buffer = Buffer.alloc(0)
+
+  return {
+    head,
+    whole: size !== undefined,
+    size,
+    async read(at, length) {
+      const end = Math.min(at + length, size ?? Infinity)
+      if (at < 0 || !Number.isSafeInteger(at)) return undefined
+      if (end <= head.length) return head.subarray(at, Math.max(at, end))
+      if (!rest) return undefined
+      if (at < windowAt || end > windowAt + window.length) {
+        if (++windows > mostWindows) return undefined
+        const fetched = await rest.bytes(at, Math.min(rest.size, Math.max(end, at + windowBytes)))
+        window = Buffer.from(fetched.buffer, fetched.byteOffset, fetched.byteLength)
+        windowAt = at
+      }
+      return window.subarray(at - windowAt, Math.max(at, end) - windowAt)
+    },
+  }
+}
+
+/** The type of a format's files. Asked while the program loads: a format without a row then stops a start, not an upload. */
+export function typeOf(format: string): NamedType {
+  const type = typesOfName(`.${format}`).find((one) => one.format === format)
+  if (!type) throw new TypeError(`There is no type for the format ${format}.`)
+  return type
+}
+
+/** The types of the formats that a text names. */
+export const typesOf = (formats: string): readonly NamedType[] => formats.split(' ').map(typeOf)
