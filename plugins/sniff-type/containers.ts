@@ -123,6 +123,7 @@ export async function asfType(bytes: Bytes): Promise<BinaryType> {
     hasSound ||= kind === audioStream
     at = looked.indexOf(streamProperties, at + streamProperties.length)
   }
-  if (!header && !bytes.whole) return { ...(hasSound ? wma : asf), mayBe: [asf, wma] }
-  return hasSound ? wma : asf
+  if (!header && !bytes.whole) return { ...asf, mayBe: [asf, wma] }
+  // in a header that is cut, the film may have followed
+  return hasSound && looked.length >= headerBytes ? wma : asf
 }

@@ -70,8 +70,8 @@ interface Guess {
 /** Tells packages from plain zip archives: by the entries that begin in the head bytes, then by the directory at the end. */
 export async function zipType(bytes: Bytes, named: NamedType | undefined): Promise<BinaryType> {
   const { entries, all } = headEntries(bytes.head)
-  const first = await guess(entries, all || bytes.size === bytes.head.length, named)
-  if (first.sure) return typeOfPackage(first)
+  const first = await guess(entries, all, named)
+  if (first.sure || bytes.size === bytes.head.length) return typeOfPackage(first)
   if (!bytes.whole) return { ...typeOfPackage(first), mayBe: packageTypes }
   const listed = await directoryEntries(bytes)
   return typeOfPackage(listed ? await guess(listed, true, named) : first)

@@ -93,7 +93,11 @@ export async function runPlugin(plugin: Plugin, path: string, over: Partial<Uplo
   const apply = (patch: Patch | void) => {
     if (!patch) return
     patches.push(patch)
-    upload = { ...upload, properties: { ...upload.properties, ...patch.properties } }
+    upload = {
+      ...upload,
+      properties: { ...upload.properties, ...patch.properties },
+      extra: { ...upload.extra, ...patch.extra },
+    }
   }
   if (plugin.accepts?.(upload) ?? true) {
     if (plugin.inspect)

@@ -1,0 +1,89 @@
+const sectorBytes = 512
+const entryBytes = 128
+const none = 0xffff_ffff
+const endOfChain = 0xffff_fffe
+
+/** An entry of the directory; what is in it makes it a storage. */
+export interface Stream {
+  readonly name: string
+  readonly within?: readonly Stream[]
+}
+
+interface Slot {
+  readonly name: string
+  readonly kind: number
+  right: number
+  child: number
+}
+
+/**
+ * An OLE2 compound file with these entries; their contents are empty.
+ *
+ * @param before sectors between the header and the directory
+ */
+export function compound(streams: readonly Stream[], before = 0): Buffer {
+  const slots: Slot[] = [{ name: 'Root Entry', kind: 5, right: none, child: none }]
+  slots.forEach((root) => (root.child = place(streams, slots)))
+  const directory = Buffer.alloc(Math.ceil((slots.length * entryBytes) / sectorBytes) * sectorBytes)
+  slots.forEach((slot, index) => directory.set(entryOf(slot), index * entryBytes))
+
+  // one sector of the table, which comes first; then those before the directory, which are free
+  const count = directory.length / sectorBytes
+  const start = 1 + before
+  const tables = Math.ceil((start + count) / (sectorBytes / 4))
+  const table = Buffer.alloc(tables * sectorBytes, 0xff)
+  for (let i = 0; i < count; i++) {
+    table.writeUInt32LE(i === count - 1 ? endOfChain : start + tables - 1 + i + 1, (start + tables - 1 + i) * 4)
+  }
+  const header = Buffer.alloc(sectorBytes, 0xff)
+  header.write('d0cf11e0a1b11ae100000000000000000000000000000000', 'hex')
+  header.write('3e000300feff090006000000000000000000', 24, 'hex')
+  header.writeUInt32LE(tables, 0x2c)
+  header.writeUInt32LE(start + tables - 1, 0x30)
+  for (let i = 0; i < tables; i++) header.writeUInt32LE(i, 0x4c + i * 4)
+  return Buffer.concat([header, table, Buffer.alloc(before * sectorBytes), directory])
+}
+
+/** Puts siblings into the directory, as a chain to the right, and what they hold behind them. */
+function place(streams: readonly Stream[], slots: Slot[]): number {
+  const first = slots.length
+  for (const { name, within } of streams) slots.push({ name, kind: within ? 1 : 2, right: none, child: none })
+  streams.forEach(({ within }, index) => {
+    const slot = slots[first + index]
+    if (!slot) return
+    if (index + 1 < streams.length) slot.right = first + index + 1
+    if (within) slot.child = place(within, slots)
+  })
+  return streams.length === 0 ? none : first
+}
+
+function entryOf({ name, kind, right, child }: Slot): Buffer {
+  const entry = Buffer.alloc(entryBytes)
+  entry.write(name, 'utf16le')
+  entry.writeUInt16LE((name.length + 1) * 2, 64)
+  entry[66] = kind
+  entry[67] = 1
+  entry.writeUInt32LE(none, 68)
+  entry.writeUInt32LE(right, 72)
+  entry.writeUInt32LE(child, 76)
+  return entry
+}
+
+const embeddedWord: Stream = { name: 'ObjectPool', within: [{ name: 'WordDocument' }, { name: '1Table' }] }
+
+/** A mail with a letter attached that was opened from it. */
+export const mailWithLetter = (before = 0): Buffer =>
+  compound(
+    [
+      { name: '__nameid_version1.0', within: [{ name: '__substg1.0_00020102' }] },
+      {
+        name: '__attach_version1.0_#00000000',
+        within: [{ name: '__substg1.0_3701000D', within: [{ name: 'WordDocument' }] }],
+      },
+      { name: '__properties_version1.0' },
+    ],
+    before,
+  )
+
+export const tableWithLetter = (before = 0): Buffer =>
+  compound([{ name: 'MBD0018D4CE', within: [{ name: 'WordDocument' }] }, embeddedWord, { name: 'Workbook' }], before)
