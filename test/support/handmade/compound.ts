@@ -20,12 +20,14 @@ interface Slot {
  * An OLE2 compound file with these entries; their contents are empty.
  *
  * @param before sectors between the header and the directory
+ * @param rootClass class of the root, as it is stored
  */
-export function compound(streams: readonly Stream[], before = 0): Buffer {
+export function compound(streams: readonly Stream[], before = 0, rootClass = ''): Buffer {
   const slots: Slot[] = [{ name: 'Root Entry', kind: 5, right: none, child: none }]
   slots.forEach((root) => (root.child = place(streams, slots)))
   const directory = Buffer.alloc(Math.ceil((slots.length * entryBytes) / sectorBytes) * sectorBytes)
   slots.forEach((slot, index) => directory.set(entryOf(slot), index * entryBytes))
+  directory.write(rootClass, 80, 'hex')
 
   // one sector of the table, which comes first; then those before the directory, which are free
   const count = directory.length / sectorBytes
