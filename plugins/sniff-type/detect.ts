@@ -1,4 +1,4 @@
-import { isActive, type NamedType, typeOfDeclared, typesOfName, unknownType } from '../../src/plugin.ts'
+import { isActive, typeOfDeclared, typesOfName, unknownType } from '../../src/plugin.ts'
 import { type BinaryType, bytesOf, type Rest } from './bytes.ts'
 import { markupOf } from './markup.ts'
 import { binaryType } from './signatures.ts'

@@ -4,29 +4,11 @@ import { type BinaryType, type Bytes, typeOf, typesOf } from './bytes.ts'
 import { cfbType } from './cfb.ts'
 import { confirms, isBitmap } from './confirm.ts'
 import { asfType, heifType, isAsf, isAudioMatroska, mp4Type } from './containers.ts'
+import { signedType, signedTypes } from './own-signatures.ts'
 import { stlType } from './solid.ts'
 import { behindId3Tags, id3TagBytes, paddedMpegAudio } from './sound.ts'
 import { zipType } from './zip.ts'
 
-/** Signatures that we look at ourselves: file-type lacks them, or loses them when the file goes on behind the head bytes. */
-const own: readonly (readonly [pattern: RegExp, type: NamedType])[] = [
-  [/^(?:II\*\0|MM\0\*)/, typeOf('tiff')],
-  [/^AT&TFORM/, typeOf('djvu')],
-  [/^v\/1\x01/, typeOf('exr')],
-  [/^\x89HDF\r\n\x1a\n/, typeOf('hdf5')],
-  [/^\n\r\r\n/, typeOf('pcapng')],
-  [/^\x89PNG\r\n\x1a\n/, typeOf('png')],
-  [/^OggS\0/, typeOf('ogx')],
-  [/^(?:RF64|BW64)....WAVE/s, typeOf('wav')],
-  [/^\.snd\0/, typeOf('au')],
-  // the placeable header, and the plain one: type, words of the header, version
-  [/^(?:\xd7\xcd\xc6\x9a|[\x01\x02]\0\x09\0\0[\x01\x03])/, typeOf('wmf')],
-  [/^\x01\0\0\0.{36} EMF/s, typeOf('emf')],
-  // Word 1 and 2, and Write; no compound files
-  [/^(?:\x9b\xa5\x21\0|\xdb\xa5\x2d\0|[\x31\x32]\xbe\0\0\0\xab)/, typeOf('doc')],
-  // BIFF 2 to 5: the record of the beginning, and what begins: a sheet, a chart, macros, a workbook
-  [/^\x09[\0\x02\x04\x08][\x04\x06\x08]\0..(?:[\x05\x10\x20\x40]\0|\0\x01)/s, typeOf('xls')],
-]
 const startBytes = 64
 
 const pdf = typeOf('pdf')
@@ -37,8 +19,11 @@ const icon = typeOf('ico')
 const gzip = typeOf('gz')
 /** Types that are found without the library, beside those of archives and compound files. */
 export const ownTypes: readonly NamedType[] = [
-  ...own.map(([, type]) => type),
-  ...[pdf, bitmap, icon, gzip],
+  ...signedTypes,
+  pdf,
+  bitmap,
+  icon,
+  gzip,
   ...typesOf('avif heic heif mp4 m4a asf wma webm mka mp3 flac aac ac3 ape wv mpc stl'),
 ]
 
@@ -59,8 +44,7 @@ export async function binaryType(bytes: Bytes, named: readonly NamedType[]): Pro
   if (id3TagBytes(head) > 0) return behindId3Tags(bytes)
   const found = heifType(head) ?? (await askLibrary(head, named))
   if (found) return soundOnly(found, bytes)
-  const row = own.find(([pattern]) => pattern.test(start))
-  return row?.[1] ?? os2Type(head) ?? stlType(bytes, named) ?? paddedMpegAudio(head) ?? pdfBehind(head)
+  return signedType(start) ?? os2Type(head) ?? stlType(bytes, named) ?? paddedMpegAudio(head) ?? pdfBehind(head)
 }
 
 /** A document behind something else: a header of another system, or what a printer was told first. */

@@ -15,7 +15,8 @@ const scriptLetters = 8
 const scripts: readonly (readonly [label: string, letters: RegExp])[] = [
   ['windows-1251', /\p{Script=Cyrillic}/u],
   ['windows-1253', /\p{Script=Greek}/u],
-  ['shift_jis', /[\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han}]/u],
+  // not the narrow katakana, which are single bytes and would make words of anything
+  ['shift_jis', /[\p{Script=Hiragana}\u30a0-\u30ff\p{Script=Han}]/u],
   ['gb18030', /\p{Script=Han}/u],
   ['big5', /\p{Script=Han}/u],
   ['euc-kr', /\p{Script=Hangul}/u],
@@ -108,19 +109,21 @@ function isWestern(bytes: Uint8Array): boolean {
   return high <= bytes.length * mostWestern
 }
 
+/** A capital right behind a small letter, both beyond ASCII: no word of any language. */
+const brokenWord = /(?![\0-\x7f])\p{Ll}(?![\0-\x7f])\p{Lu}/u
+
 /** Short text whose every letter beyond ASCII is of one script, in an encoding that is usual for it. */
 function isOfOneScript(bytes: Uint8Array): boolean {
   return scripts.some(([label, letters]) => {
+    let text
     try {
-      const text = new TextDecoder(label, { fatal: true }).decode(bytes)
-      const beyond = [...text].filter((character) => character > '\x7f')
-      const spelled = beyond.filter((character) => letters.test(character)).length
-      return (
-        spelled >= scriptLetters &&
-        beyond.every((character) => letters.test(character) || /[\p{P}\p{Zs}]/u.test(character))
-      )
+      text = new TextDecoder(label, { fatal: true }).decode(bytes)
     } catch {
       return false
     }
+    const beyond = Array.from(text).filter((character) => character > '\x7f')
+    const others = beyond.filter((character) => !letters.test(character))
+    const isSpelled = beyond.length - others.length >= scriptLetters && !brokenWord.test(text)
+    return isSpelled && others.every((character) => /[\p{P}\p{Zs}]/u.test(character))
   })
 }

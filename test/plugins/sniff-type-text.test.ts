@@ -77,3 +77,56 @@ describe('text', () => {
     expect(performance.now() - started).toBeLessThan(2_000)
   })
 })
+
+describe('text in an encoding of one alphabet', () => {
+  const russian = Buffer.from('cff0e8e2e5f22c20ece8f021', 'hex')
+  const greek = Buffer.from('c3e5e9dc20f3eff520eafcf3ece5', 'hex')
+  const gbk = Buffer.from('c4e3bac3a3acd6d0b9fac8cba1a3c4e3bac3a3acd6d0b9fac8cba1a3', 'hex')
+  const shiftJis = Buffer.from('82b182f182c982bf82cd81418ca38cb48142', 'hex')
+  const short = Buffer.from('c4e3', 'hex')
+  /** Bytes of no text, without a control character. */
+  const disorder = Buffer.from('93f8c7d9a2e195b8f0899ad4c3', 'hex')
+
+  it.each([russian, greek, gbk, shiftJis])('is text by itself: %s', async (content) => {
+    expect(await sniff(content, 'upload')).toMatchObject({ contentType: 'text/plain', format: 'txt', charset: null })
+  })
+
+  it.each([russian, gbk, shiftJis, short, disorder])('is what its name or declared type says: %s', async (content) => {
+    expect(await sniff(content, 'a.txt')).toMatchObject({ contentType: 'text/plain' })
+    expect(await sniff(content, 'a.csv')).toMatchObject({ contentType: 'text/csv', format: 'csv' })
+    expect(await sniff(content, 'upload', 'text/markdown')).toMatchObject({ contentType: 'text/markdown' })
+  })
+
+  it('is not claimed by a name of another kind', async () => {
+    expect(await sniff(disorder, 'photo.jpg', 'image/jpeg')).toMatchObject({ contentType: 'application/octet-stream' })
+    expect(await sniff(short, 'upload')).toMatchObject({ contentType: 'application/octet-stream' })
+    const withZero = Buffer.concat([russian, Buffer.alloc(1)])
+    expect(await sniff(withZero, 'a.txt', 'text/plain')).toMatchObject({ contentType: 'application/octet-stream' })
+  })
+})
+
+describe('a PDF behind something else', () => {
+  const pdf = '%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\n'
+
+  it.each([
+    ['a printer', '@PJL ENTER LANGUAGE=PDF\r\n'],
+    ['an answer', 'HTTP/1.1 200 OK\r\n\r\n'],
+    ['empty lines', '\n'.repeat(900)],
+    ['as much as may be', 'x'.repeat(1_010)],
+  ])('is one: %s', async (_what, junk) => {
+    expect(await sniff(junk + pdf, 'a.pdf', 'application/pdf')).toMatchObject({ contentType: 'application/pdf' })
+    expect(await sniff(`${junk}${pdf}\0`, 'upload')).toMatchObject({ contentType: 'application/pdf', format: 'pdf' })
+  })
+
+  it.each([
+    ['a file begins with %PDF-1.4, and so on', 'a.pdf', 'text/plain'],
+    [`# Made by hand\nprint('${pdf}')`, 'make.py', 'text/x-python'],
+    [`Subject: a file\n\n${pdf}`, 'a.eml', 'message/rfc822'],
+    [`<html>${pdf}`, 'a.pdf', 'text/html'],
+  ])('is none: %j', async (content, name, contentType) => {
+    expect(await sniff(content, name)).toMatchObject({ contentType })
+  })
+  it('is none beyond the first kilobyte', async () => {
+    expect(await sniff('x'.repeat(1_100) + pdf, 'a.pdf')).toMatchObject({ contentType: 'text/plain' })
+  })
+})

@@ -111,3 +111,16 @@ describe('parts of files', () => {
     )
   })
 })
+
+describe('sound behind an ID3 tag', () => {
+  const tag = 'ID3\u0004\0\0\0\0\0\u0004tag!'
+
+  it.each([
+    ['fLaC\0\0', 'flac'],
+    ['\0\0\0', 'mp3'],
+    ['MZ\0\0', 'mp3'],
+    ['<script>\0', 'mp3'],
+  ])('%j is %s', async (content, format) => {
+    expect(await sniff(tag + content)).toMatchObject({ format })
+  })
+})
