@@ -1,6 +1,6 @@
 import { type NamedType, typesOfName } from '../../src/plugin.ts'
 
-/** Bytes that one read behind the head bytes brings; what is asked for next mostly lies in them. */
+/** Bytes that one read behind the head bytes brings, and that are kept: what is asked for next mostly lies in them. */
 const windowBytes = 64 * 1024
 /** Reads behind the head bytes of one file, each perhaps a request to a remote store. */
 const mostWindows = 32
@@ -35,26 +35,27 @@ export interface Bytes {
 /** @param complete whether `head` is the whole file */
 export function bytesOf(head: Buffer, complete: boolean, rest: Rest | undefined): Bytes {
   const size = complete ? head.length : rest?.size
-  let windows = 0
-  let windowAt = 0
-  let window: Buffer = Buffer.alloc(0)
+  const windows: { readonly at: number; readonly bytes: Buffer }[] = []
+
+  async function windowOf(at: number, end: number, { size: last, bytes }: Rest): Promise<Buffer | undefined> {
+    const known = windows.find((one) => at >= one.at && end <= one.at + one.bytes.length)
+    if (known) return known.bytes.subarray(at - known.at, Math.max(at, end) - known.at)
+    if (windows.length === mostWindows) return undefined
+    const fetched = await bytes(at, Math.min(last, Math.max(end, at + windowBytes)))
+    const window = Buffer.from(fetched.buffer, fetched.byteOffset, fetched.byteLength)
+    windows.push({ at, bytes: window })
+    return window.subarray(0, Math.max(0, end - at))
+  }
 
   return {
     head,
     whole: size !== undefined,
     size,
     async read(at, length) {
-      const end = Math.min(at + length, size ?? Infinity)
       if (at < 0 || !Number.isSafeInteger(at)) return undefined
+      const end = Math.min(at + length, size ?? Infinity)
       if (end <= head.length) return head.subarray(at, Math.max(at, end))
-      if (!rest) return undefined
-      if (at < windowAt || end > windowAt + window.length) {
-        if (++windows > mostWindows) return undefined
-        const fetched = await rest.bytes(at, Math.min(rest.size, Math.max(end, at + windowBytes)))
-        window = Buffer.from(fetched.buffer, fetched.byteOffset, fetched.byteLength)
-        windowAt = at
-      }
-      return window.subarray(at - windowAt, Math.max(at, end) - windowAt)
+      return rest && windowOf(at, end, rest)
     },
   }
 }

@@ -8,8 +8,9 @@ const nameBytes = 64
 /** Sectors of the directory that are read, and entries that are looked at. */
 const mostSectors = 256
 const mostEntries = 4_096
-/** Sectors of the allocation table that the header names itself. */
+/** Sectors of the allocation table that the header names itself, and sectors of the list of further ones that are read. */
 const headerTableSectors = 109
+const mostListSectors = 64
 const noEntry = 0xffff_ffff
 
 /** Entries of the root that give a format away. A document may hold others embedded, but not there. */
@@ -63,6 +64,17 @@ async function readDirectory(bytes: Bytes): Promise<Buffer | undefined> {
     const found = await bytes.read((sector + 1) * sectorBytes, sectorBytes)
     return found?.length === sectorBytes ? found : undefined
   }
+  /** The sector that has this part of the allocation table. */
+  const tableSector = async (part: number) => {
+    if (part < headerTableSectors) return read(head.readUInt32LE(0x4c + part * 4))
+    // the last number of a list's sector names the next one
+    const perSector = sectorBytes / 4 - 1
+    let left = part - headerTableSectors
+    let list = await read(head.readUInt32LE(0x44))
+    for (let i = 0; list && left >= perSector && i < mostListSectors; i++, left -= perSector)
+      list = await read(list.readUInt32LE(perSector * 4))
+    return list && left < perSector ? read(list.readUInt32LE(left * 4)) : undefined
+  }
   const sectors: Buffer[] = []
   const seen = new Set<number>()
   let sector = head.readUInt32LE(0x30)
@@ -72,10 +84,9 @@ async function readDirectory(bytes: Bytes): Promise<Buffer | undefined> {
     if (!content) break
     sectors.push(content)
     const at = sector * 4
-    const table = Math.floor(at / sectorBytes)
-    const entries = table < headerTableSectors ? await read(head.readUInt32LE(0x4c + table * 4)) : undefined
-    if (!entries) break
-    sector = entries.readUInt32LE(at % sectorBytes)
+    const table = await tableSector(Math.floor(at / sectorBytes))
+    if (!table) break
+    sector = table.readUInt32LE(at % sectorBytes)
   }
   return sectors.length === 0 ? undefined : Buffer.concat(sectors)
 }

@@ -36,6 +36,8 @@ export const largeFiles: Readonly<Record<string, Large>> = {
   'an archive of anything': large('application/zip', 'zip', zip([['a.bin', noise(far)], ['b.txt', 'b']])),
   'a mail with a letter, its directory last': large('application/vnd.ms-outlook', 'msg', mailWithLetter(sectors)),
   'a table with a letter, its directory last': large('application/vnd.ms-excel', 'xls', tableWithLetter(sectors)),
+  'a table of many megabytes, its directory last': large('application/vnd.ms-excel', 'xls', tableWithLetter(32_000)),
+  'a mail with many attachments': large('application/vnd.ms-outlook', 'msg', mailWithLetter(sectors, 600)),
   'sound of brand isom, index last': large(...m4a, brand('isom', 'mp42'), box('mdat', noise(far)), movie(track('soun'))),
   'sound of brand mp42, a long index': large(...m4a, brand('mp42', 'isom'), movie(track('soun', [metadata]), track('text'), metadata), box('mdat', noise(40))),
   'a film, index last': large('video/mp4', 'mp4', brand('isom'), box('mdat', noise(far)), movie(track('soun', [metadata]), track('vide'))),
