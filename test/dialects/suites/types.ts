@@ -26,7 +26,7 @@ interface Arrived {
 }
 
 /** Every way in. Each brings one file, without a word about what it is, and says what the record then calls it. */
-const ways: Readonly<Record<string, (call: Client, bytes: Uint8Array) => Promise<Arrived>>> = {
+export const ways: Readonly<Record<string, (call: Client, bytes: Uint8Array) => Promise<Arrived>>> = {
   async raw(call, bytes) {
     const answer = await call('POST', '/v1/uploads', { headers: { 'x-file-name': 'upload' }, body: bytes })
     expect({ status: answer.status, body: answer.bytes.toString() }).toMatchObject({ status: 201 })
