@@ -79,6 +79,8 @@ export function sniffType(options: SniffTypeOptions = {}): Plugin {
   return {
     name: 'sniff-type',
     provides: ['contentType', 'format', 'charset'],
+    // An upload that waits for its verdict, and whose type is told, needs nothing more.
+    accepts: (upload) => upload.state !== 'processing' || upload.extra['sniff-type'] === undefined || isOpen(upload),
     inspect: {
       bytes: sniffedBytes,
       async handler(headBytes, ctx) {

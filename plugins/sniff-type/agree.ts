@@ -48,6 +48,11 @@ const taken: readonly (readonly [claimed: RegExp, found: RegExp])[] = [
   [raw, /^image\/tiff$/],
   [/^image\/(?:jp[2xm]|mj2)$/, /^image\/(?:jp[2xm]|mj2)$/],
   [/^font\/(?:ttf|otf)$/, /^font\/(?:ttf|otf|collection)$/],
+  // files that may begin with anything: their signature is elsewhere, or is not of every one
+  [
+    /^(?:application\/(?:x-apple-diskimage|x-iso9660-image|x-tar|dicom)|audio\/(?:mpeg|aac)|video\/(?:mpeg|mp2t))$/,
+    /^application\/octet-stream$/,
+  ],
   // containers that hold sound or pictures alike, and brands of one container
   [/^(?:audio|video)\/(?:mp4|3gpp2?|quicktime)$/, /^(?:audio|video)\/(?:mp4|3gpp2?|quicktime)$/],
   [/^(?:audio|video)\/(?:webm|x-matroska)$/, /^(?:audio|video)\/webm$/],

@@ -10,4 +10,6 @@ const some = Object.fromEntries(
   Object.entries(everyFormat).filter(([format], index) => index % 9 === 0 || format === 'vsdm'),
 )
 
-describe.skipIf(s3.missing)('files of formats that a sniffer can name, in S3', () => typesSuite(s3, some))
+describe.skipIf(s3.missing)('files of formats that a sniffer can name, in S3', () => {
+  typesSuite(s3, some)
+})

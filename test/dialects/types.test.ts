@@ -3,10 +3,12 @@ import { type Client, clientOf } from '../support/client.ts'
 import type { TestGateway } from '../support/gateway.ts'
 import { largeFiles } from '../support/handmade/large.ts'
 import { disk } from '../support/places.ts'
-import { workspaceOf } from '../support/presigned.ts'
+import { viewOf, workspaceOf } from '../support/presigned.ts'
 import { everyFormat, typesSuite, ways } from './suites/types.ts'
 
-describe('files of every format that a sniffer can name', () => typesSuite(disk, everyFormat))
+describe('files of every format that a sniffer can name', () => {
+  typesSuite(disk, everyFormat)
+})
 
 const bytesOf = (what: string): Uint8Array => largeFiles[what]?.bytes ?? Buffer.alloc(0)
 const book = bytesOf('a book, mimetype last')
@@ -29,7 +31,7 @@ describe('rules about types that the first bytes leave open', () => {
   it('are kept to by every way when the rest is there', async () => {
     for (const bring of Object.values(ways)) {
       expect((await bring(call, sound)).contentType).toBe('audio/mp4')
-      await expect(bring(call, film)).rejects.toThrow()
+      await expect(bring(call, film)).rejects.toThrow(/^expected /)
     }
     const { views } = await workspaceOf(call).list('?content_type=video/*')
     expect(views.map(({ status }) => status).filter((status) => status !== 'rejected')).toEqual([])
@@ -57,5 +59,11 @@ describe('rules about types that the first bytes leave open', () => {
     }
     expect((await put(book, 'a.epub')).json()).toMatchObject({ data: { content_type: 'application/epub+zip' } })
     expect((await put(archive, 'a.epub')).json()).toMatchObject({ error_code: 'file_type_not_allowed' })
+  })
+  it('are asked again about what is sent again', async () => {
+    const workspace = workspaceOf(call)
+    const made = await workspace.made({ filename: 'upload' })
+    for (const bytes of [book, sound, archive]) expect((await workspace.put(made, bytes)).status).toBe(200)
+    expect(viewOf(await workspace.confirm(made.upload.id)).content_type).toBe('application/zip')
   })
 })
