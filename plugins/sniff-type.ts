@@ -42,11 +42,11 @@ export function sniffType(options: SniffTypeOptions = {}): Plugin {
   const denied = matcher('deny', options.deny ?? [])
   const isPermitted: Matcher = (contentType) => !denied(contentType) && allowed?.(contentType) !== false
 
-  /** Refuses a file when none of the types that it may be of is permitted, or one of those that it was declared as. */
+  /** Refuses a file when none of the types that it may be of is permitted, or none is the one that was declared. */
   function judge(found: Found, ctx: UploadContext): Patch {
     const { declaredType, filename } = ctx.upload
     const types = (found.mayBe ?? [found]).map(({ contentType }) => contentType)
-    checkPermitted(types, ctx)
+    checkPermitted(types, found, ctx)
     const declaredLies = declaredType !== null && types.every((type) => isLie(declaredType, type, filename))
     if (mode === 'reject' && declaredLies) {
       ctx.reject('content_type_mismatch', `The file was declared as another type than its bytes show.`, {
@@ -57,20 +57,15 @@ export function sniffType(options: SniffTypeOptions = {}): Plugin {
     return patch(found, ctx.upload, declaredLies)
   }
 
-  function checkPermitted(types: readonly string[], ctx: UploadContext): void {
+  function checkPermitted(types: readonly string[], { contentType: found }: NamedType, ctx: UploadContext): void {
     if (types.some(isPermitted)) return
-    const found = types.length === 1 ? types[0] : undefined
-    ctx.reject(
-      'file_type_not_allowed',
-      `A file of ${found === undefined ? 'any type that this may be' : `the type ${found}`} is not allowed here.`,
-      found === undefined ? {} : { found },
-    )
+    ctx.reject('file_type_not_allowed', `A file of the type ${found} is not allowed here.`, { found })
   }
 
   function withoutSniffer(fault: unknown, ctx: UploadContext): Patch {
     const { id, filename, declaredType } = ctx.upload
     ctx.log.error({ plugin: 'sniff-type', uploadId: id, err: fault }, 'the type of a file could not be told')
-    checkPermitted([unknownType.contentType], ctx)
+    checkPermitted([unknownType.contentType], unknownType, ctx)
     const claimed = typeOfDeclared(declaredType) ?? guessType(filename, declaredType)
     const isTaken = isPermitted(claimed.contentType) && !isActive(claimed.contentType)
     return patch({ ...(isTaken ? claimed : unknownType), charset: null }, ctx.upload, false)

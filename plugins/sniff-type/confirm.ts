@@ -68,13 +68,13 @@ export function isBitmap(head: Buffer, at: number): boolean {
 /** First four bytes of an icon's picture: the length of a bitmap's header, or PNG. */
 const iconPictures = new Set([12, 40, 64, 108, 124, 0x474e_5089])
 
-/** The list of pictures, and the first of them where it should be. Old programs leave bytes that should be zero as they were. */
+/** The list of pictures, with a byte that should be zero; old programs left it as it was, and then a picture must be where the list says. */
 function isIcon(head: Buffer): boolean {
   const count = head.readUInt16LE(4)
   if (count === 0 || count > mostIcons || head.length < 22) return false
   const at = head.readUInt32LE(18)
   if (head.readUInt32LE(14) === 0 || at < 6 + 16 * count) return false
-  return at + 4 > head.length ? head[9] === 0 : iconPictures.has(head.readUInt32LE(at))
+  return head[9] === 0 || (at + 4 <= head.length && iconPictures.has(head.readUInt32LE(at)))
 }
 
 /** Whether every packet of a transport stream begins with its sync byte. */
