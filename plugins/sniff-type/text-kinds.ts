@@ -30,7 +30,7 @@ const provable = new Set(['vcf', 'ics', 'vtt', 'xhtml'])
 
 const pdf: NamedType = { contentType: 'application/pdf', format: 'pdf' }
 /** Readers look for a document's beginning in the first 1,024 bytes; in a text that only speaks of documents no object follows. */
-const laterPdf = /^[^]{1,1023}?%PDF-[12]\.\d[^]{0,2048}?\b\d{1,10}\s+\d{1,5}\s+obj\b/
+const laterPdf = /^[^]{1,1023}?%PDF-[12]\.\d[^]{0,2048}?\b\d{1,10}\s{1,4}\d{1,5}\s{1,4}obj\b/
 
 const jsonStart = /^\s*(?:[[{"]|-?\d|true\b|false\b|null\b)/
 
