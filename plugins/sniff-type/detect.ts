@@ -38,7 +38,7 @@ export async function detect(head: Uint8Array, complete: boolean, claims: Claims
   const markup = markupOf(Buffer.from(head).toString('latin1'), hint)
   if (markup && isActive(markup.contentType)) return { ...markup, charset: null }
   const bytes = bytesOf(Buffer.from(head.buffer, head.byteOffset, head.byteLength), complete, rest)
-  return { ...((await binaryType(bytes, named)) ?? unknownType), charset: null }
+  return { ...((await binaryType(bytes, named, claimed)) ?? unknownType), charset: null }
 }
 
 /** The encoding that a page or XML names itself, for bytes in one that we do not know. */

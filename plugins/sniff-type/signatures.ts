@@ -30,8 +30,13 @@ export const ownTypes: readonly NamedType[] = [
 /**
  * The type of bytes that are not text; undefined when no signature is known. The signature at the start decides.
  * `named` is what the name may mean: it chooses between the members of a family (Office), and backs signatures of two bytes.
+ * `claimed` is that and the declared type, for what has no signature.
  */
-export async function binaryType(bytes: Bytes, named: readonly NamedType[]): Promise<BinaryType | undefined> {
+export async function binaryType(
+  bytes: Bytes,
+  named: readonly NamedType[],
+  claimed: readonly NamedType[],
+): Promise<BinaryType | undefined> {
   const { head } = bytes
   const start = head.toString('latin1', 0, startBytes)
   if (/^(?:\xef\xbb\xbf)?\s*%PDF-/.test(start)) return pdf
@@ -44,7 +49,7 @@ export async function binaryType(bytes: Bytes, named: readonly NamedType[]): Pro
   if (id3TagBytes(head) > 0) return behindId3Tags(bytes)
   const found = heifType(head) ?? (await askLibrary(head, named))
   if (found) return soundOnly(found, bytes)
-  return signedType(start) ?? os2Type(head) ?? stlType(bytes, named) ?? paddedMpegAudio(head) ?? pdfBehind(head)
+  return signedType(start) ?? os2Type(head) ?? stlType(bytes, claimed) ?? paddedMpegAudio(head) ?? pdfBehind(head)
 }
 
 /** A document behind something else: a header of another system, or what a printer was told first. */

@@ -10,14 +10,14 @@ const largest = 1e9 // of a coordinate, in whatever unit
 
 /**
  * A binary STL file has no signature: a header of any bytes, a count, and triangles of twelve numbers. It is believed when the
- * count is that of the file's size, or the name says so, and the numbers are such as a shape has.
+ * count is that of the file's size, or the name or declared type says so, and the numbers are such as a shape has.
  */
-export function stlType(bytes: Bytes, named: readonly NamedType[]): NamedType | undefined {
+export function stlType(bytes: Bytes, claimed: readonly NamedType[]): NamedType | undefined {
   const { head, size } = bytes
   if (head.length < headerBytes + triangleBytes) return undefined
   const count = head.readUInt32LE(80)
   const fits =
-    size === undefined ? named.some(({ format }) => format === 'stl') : size === headerBytes + count * triangleBytes
+    size === undefined ? claimed.some(({ format }) => format === 'stl') : size === headerBytes + count * triangleBytes
   if (!fits || count === 0) return undefined
   const triangles = Math.min(count, lookedAt, Math.floor((head.length - headerBytes) / triangleBytes))
   for (let i = 0; i < triangles; i++) {

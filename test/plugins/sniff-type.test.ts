@@ -16,6 +16,7 @@ import { describe, expect, it } from 'vitest'
 import { sniffType } from '../../plugins/sniff-type.ts'
 import { guessType, isMimeType, kindOf } from '../../src/uploads/names.ts'
 import { pluginContract } from '../contracts/plugin.ts'
+import { stl } from '../support/handmade/pictures.ts'
 import { runPlugin } from '../support/plugin-harness.ts'
 import { honestSamples, samplePath, samples } from '../support/samples.ts'
 import { sniff } from '../support/sniff.ts'
@@ -122,5 +123,27 @@ describe('sound behind an ID3 tag', () => {
     ['<script>\0', 'mp3'],
   ])('%j is %s', async (content, format) => {
     expect(await sniff(tag + content)).toMatchObject({ format })
+  })
+})
+
+describe('a long binary STL file', () => {
+  const bytes = stl(3_000)
+
+  it('is one by its name or its declared type', async () => {
+    for (const [name, declared] of [
+      ['a.stl', null],
+      ['a', 'model/stl'],
+      ['a.bin', 'application/sla'],
+    ] as const)
+      expect(await sniff(bytes, name, declared)).toMatchObject({ contentType: 'model/stl', format: 'stl' })
+    expect(await sniff(bytes, 'a.jpg', 'image/jpeg')).toMatchObject({ contentType: 'application/octet-stream' })
+  })
+
+  it('has numbers that a shape has', async () => {
+    for (const wrong of [Number.NaN, Number.POSITIVE_INFINITY, 1e30]) {
+      const broken = Buffer.from(bytes)
+      broken.writeFloatLE(wrong, 84 + 50 + 12)
+      expect(await sniff(broken, 'a.stl')).toMatchObject({ contentType: 'application/octet-stream' })
+    }
   })
 })
