@@ -37,11 +37,11 @@ export function bytesOf(head: Buffer, complete: boolean, rest: Rest | undefined)
   const size = complete ? head.length : rest?.size
   const windows: { readonly at: number; readonly bytes: Buffer }[] = []
 
-  async function windowOf(at: number, end: number, { size: last, bytes }: Rest): Promise<Buffer | undefined> {
+  async function windowOf(at: number, end: number, source: Rest): Promise<Buffer | undefined> {
     const known = windows.find((one) => at >= one.at && end <= one.at + one.bytes.length)
     if (known) return known.bytes.subarray(at - known.at, Math.max(at, end) - known.at)
     if (windows.length === mostWindows) return undefined
-    const fetched = await bytes(at, Math.min(last, Math.max(end, at + windowBytes)))
+    const fetched = await source.bytes(at, Math.min(source.size, Math.max(end, at + windowBytes)))
     const window = Buffer.from(fetched.buffer, fetched.byteOffset, fetched.byteLength)
     windows.push({ at, bytes: window })
     return window.subarray(0, Math.max(0, end - at))
