@@ -33,7 +33,6 @@ function readStream(body: Buffer, found: Found): void {
         : undefined
   if (codec !== undefined) found.codecs?.push(codec)
   if (kind !== picture || found.width !== undefined) return
-  found.hasVideo = true
   Object.assign(found, { width: body.readUInt32LE(54), height: body.readUInt32LE(58) })
 }
 
@@ -56,5 +55,4 @@ export async function probeAsf(file: MediaFile, found: Found): Promise<void> {
     if (kind === streamProperties) readStream(body, found)
     at += size
   }
-  if (at >= end && found.codecs.length > 0) found.hasVideo ??= false
 }

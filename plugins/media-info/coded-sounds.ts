@@ -1,9 +1,10 @@
 import type { Found, MediaFile } from './facts.ts'
 import { type Frame, frameSeconds, type ReadFrame } from './frames.ts'
 
+const none = undefined
 const speechSeconds = 0.02 // of every frame of AMR
-const narrowBytes = [12, 13, 15, 17, 19, 20, 26, 31, 5, , , , , , , 0]
-const wideBytes = [17, 23, 32, 36, 40, 46, 50, 58, 60, 5, , , , , 0, 0]
+const narrowBytes = [12, 13, 15, 17, 19, 20, 26, 31, 5, none, none, none, none, none, none, 0]
+const wideBytes = [17, 23, 32, 36, 40, 46, 50, 58, 60, 5, none, none, none, none, 0, 0]
 
 const speech =
   (sizes: readonly (number | undefined)[]): ReadFrame =>

@@ -8,8 +8,6 @@ export interface Found {
   duration?: number
   codecs?: string[]
   pages?: number
-  /** Whether there is a picture among the tracks, when all of them are known. */
-  hasVideo?: boolean
 }
 
 /** A file as the parsers see it. */
@@ -25,7 +23,7 @@ export interface MediaFile {
 /** Fills in what it finds; throws where the file makes no sense. */
 export type Probe = (file: MediaFile, found: Found) => Promise<void>
 
-export type Facts = Required<Pick<Properties, Exclude<keyof Found, 'hasVideo'>>>
+export type Facts = Required<Pick<Properties, keyof Found>>
 
 const maxPixels = 2 ** 31 // of one side
 const maxSeconds = 10 * 365 * 86_400

@@ -62,7 +62,6 @@ async function probeTracks(input: Input, found: Found): Promise<void> {
     const codec = await codecOf(track).catch(() => undefined)
     if (codec !== undefined) found.codecs.push(codec)
   }
-  if (tracks.length > 0) found.hasVideo = tracks.some((track) => track.isVideoTrack())
 }
 
 /** Seconds of a row of frames without an index, each of which has a header. */
@@ -109,7 +108,7 @@ const byStart: readonly (readonly [start: RegExp, probe: Probe])[] = [
   [/^.{4}(?:ftyp|styp|moov|mdat|wide|free|skip|pnot)/s, probeBoxes],
   [/^OggS\0/, probeOgg],
   [/^#!AMR/, probeAmr],
-  [/^\x1a\x45\xdf\xa3|^fLaC/, probeWithLibrary],
+  [/^(?:.E\xdf\xa3|fLaC)/s, probeWithLibrary],
 ]
 
 /** Reads what the headers of a film or sound say. */

@@ -70,11 +70,20 @@ async function readCodec(file: MediaFile, box: Box | undefined): Promise<string 
   return (name === 'mp4a' && aacCodec(bytes)) || name
 }
 
-/** An elementary stream's description: a decoder of kind 0x40 with its own settings, of which the first five bits say which AAC it is. */
+/** The decoder of an elementary stream, of kind 0x40, and its own settings: their first five bits say which AAC it is. */
 function aacCodec(bytes: Buffer): string | undefined {
-  const [, settings] =
-    /esds.{4}.*?\x04(?:\x80{0,3})[^\x80]\x40.{12}\x05(?:\x80{0,3})[^\x80](.)/s.exec(bytes.toString('latin1')) ?? []
-  return settings && `mp4a.40.${settings.charCodeAt(0) >> 3}`
+  const stream = insideDescriptor(bytes, bytes.indexOf('esds', 0, 'latin1') + 8, 3)
+  const decoder = stream && insideDescriptor(bytes, stream + 3, 4)
+  const settings = decoder && bytes[decoder] === 0x40 ? insideDescriptor(bytes, decoder + 13, 5) : undefined
+  const kind = settings === undefined ? undefined : bytes[settings]
+  return kind === undefined ? undefined : `mp4a.40.${kind >> 3}`
+}
+
+/** Where the contents of a descriptor begin, behind a size of up to four bytes; undefined when it is another one. */
+function insideDescriptor(bytes: Buffer, at: number, tag: number): number | undefined {
+  if (bytes[at] !== tag) return undefined
+  const last = [1, 2, 3, 4].find((i) => ((bytes[at + i] ?? 0) & 0x80) === 0) ?? 4
+  return at + last + 1
 }
 
 export async function readTracks(file: MediaFile, moov: Box): Promise<Track[]> {
@@ -101,7 +110,7 @@ async function describedSize(file: MediaFile, { box }: Track): Promise<{ width: 
 }
 
 /**
- * MP4 and QuickTime: the length, whether there is a picture, and whatever of the rest the library did not find. A film knows its
+ * MP4 and QuickTime: the length, and whatever of the rest the library did not find. A film knows its
  * length, and of edits, by its own header; one in fragments only by these.
  */
 export async function probeMovie(file: MediaFile, found: Found): Promise<void> {
@@ -110,10 +119,6 @@ export async function probeMovie(file: MediaFile, found: Found): Promise<void> {
   const tracks = await readTracks(file, moov)
   const pictures = tracks.filter(({ kind }) => kind === 'vide')
   const picture = pictures.find(({ isEnabled }) => isEnabled) ?? pictures[0]
-  if (tracks.some(({ kind }) => kind === 'soun' || kind === 'vide')) {
-    const sounds = tracks.filter(({ kind, isEnabled }) => kind === 'soun' && isEnabled)
-    found.hasVideo = picture !== undefined && (picture.isEnabled || sounds.length === 0)
-  }
   if (picture && found.width === undefined) {
     const { width, height } = picture
     Object.assign(found, width > 0 && height > 0 ? { width, height } : await describedSize(file, picture))

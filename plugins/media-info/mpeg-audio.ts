@@ -7,13 +7,20 @@ const headerBytes = 4
 const crcBytes = 2
 const fraunhoferBytes = 32 // between a header and the tag of that encoder, whatever the channels
 
-/** Kilobits a second, by version (1, or 2 and 2.5) and layer. */
-const rates = {
-  '11': [32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448],
-  '12': [32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
-  '13': [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
-  '21': [32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256],
-  '22': [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+/** Kilobits a second, by layer: of version 1, and of 2 and 2.5. */
+const rates: Readonly<Record<number, readonly [readonly number[], readonly number[]]>> = {
+  1: [
+    [32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448],
+    [32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256],
+  ],
+  2: [
+    [32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
+    [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+  ],
+  3: [
+    [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+    [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+  ],
 }
 const sampleRates = [44_100, 48_000, 32_000]
 
@@ -33,8 +40,7 @@ function readMpegFrame(bytes: Buffer, at: number): MpegFrame | undefined {
   const layer = 4 - ((second >> 1) & 3)
   if ((second & 0xe0) !== 0xe0 || versionBits === 1 || layer === 4) return undefined
   const isFirst = versionBits === 3
-  const table = isFirst ? rates[`1${layer as 1 | 2 | 3}`] : layer === 1 ? rates['21'] : rates['22']
-  const rate = table[(third >> 4) - 1]
+  const rate = rates[layer]?.[isFirst ? 0 : 1][(third >> 4) - 1]
   const baseRate = sampleRates[(third >> 2) & 3]
   if (rate === undefined || baseRate === undefined) return undefined
   const sampleRate = baseRate / (isFirst ? 1 : versionBits === 2 ? 2 : 4)

@@ -131,6 +131,6 @@ export async function probeTransportStream(file: MediaFile, found: Found): Promi
   const video = await findVideo(file)
   if (!video) return
   const { codec, width, height } = video
-  Object.assign(found, { width, height, hasVideo: true })
+  Object.assign(found, { width, height })
   if (!found.codecs?.includes(codec)) found.codecs = [codec, ...(found.codecs ?? [])]
 }

@@ -9,6 +9,7 @@ export interface Video {
 
 const maxHeaderBytes = 1024 // of one header; scaling lists make it long
 const maxHeaders = 16 // that are tried when the ones before are damaged
+const startCode = Buffer.from([0, 0, 1])
 const extendedSar = 255
 /** Shapes of pixels that have a number, the same in all of these standards. H.264 has more of them than MPEG-4. */
 const shapes = '1:1 12:11 10:11 16:11 40:33 24:11 20:11 32:11 80:33 18:11 15:11 64:33 160:99 4:3 3:2 2:1'
@@ -151,14 +152,11 @@ export const isVideoType = (streamType: number): boolean => codings[streamType] 
 /** What the first header in a stream of this kind says; undefined when there is none that makes sense. */
 export function videoIn(stream: Buffer, streamType: number): Video | undefined {
   const coding = codings[streamType]
-  let tries = 0
-  for (
-    let at = stream.indexOf('\0\0\x01', 0, 'latin1');
-    coding && at >= 0;
-    at = stream.indexOf('\0\0\x01', at + 3, 'latin1')
-  ) {
-    if (at + 4 > stream.length || !coding.begins(stream.readUInt8(at + 3))) continue
-    if (++tries > maxHeaders) return undefined
+  if (!coding) return undefined
+  let at = stream.indexOf(startCode)
+  for (let tries = 0; at >= 0 && at + 4 < stream.length && tries < maxHeaders; at = stream.indexOf(startCode, at + 3)) {
+    if (!coding.begins(stream.readUInt8(at + 3))) continue
+    tries++
     try {
       const video = coding.read(stream.subarray(at + 4, at + 4 + maxHeaderBytes))
       if (video.width > 0 && video.height > 0) return video

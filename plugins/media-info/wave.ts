@@ -21,8 +21,8 @@ interface Format {
 /** Reads numbers in the order of bytes of the file. */
 interface Numbers {
   readonly isBig: boolean
-  short(bytes: Buffer, at: number): number
-  long(bytes: Buffer, at: number): number
+  short(this: void, bytes: Buffer, at: number): number
+  long(this: void, bytes: Buffer, at: number): number
 }
 
 const little: Numbers = {
@@ -99,7 +99,6 @@ export async function probeWave(file: MediaFile, found: Found): Promise<void> {
   const chunks = await readChunks(file, numbers)
   const { format, data } = chunks
   if (!format) throw new Error('The format is missing.')
-  found.hasVideo = false
   const codec = codecOf(format, numbers.isBig)
   if (codec !== undefined) found.codecs = [codec]
   if (!data) return
