@@ -43,12 +43,15 @@ async function* rows(file: MediaFile, box: Box | undefined, width: number, steps
   for (let i = 0; i < count; i++) yield bytes.subarray(8 + i * width, 8 + (i + 1) * width)
 }
 
-/** Ticks of the samples that the movie itself has, before any fragment. */
-async function ownTicks(file: MediaFile, track: Track, steps: Steps): Promise<number> {
-  const times = await findBox(file, track.box, 'mdia', 'minf', 'stbl', 'stts')
+/** The samples that the movie itself has, before any fragment. */
+async function ownTicks(file: MediaFile, track: Track, steps: Steps): Promise<Pick<Line, 'next' | 'first' | 'last'>> {
+  const table = (type: string) => findBox(file, track.box, 'mdia', 'minf', 'stbl', type)
   let ticks = 0
-  for await (const row of rows(file, times, 8, steps)) ticks += row.readUInt32BE(0) * row.readUInt32BE(4)
-  return ticks
+  for await (const row of rows(file, await table('stts'), 8, steps)) ticks += row.readUInt32BE(0) * row.readUInt32BE(4)
+  if (ticks === 0) return { next: 0, first: Infinity, last: 0 }
+  const offsets = await table('ctts') // between decoding and showing; all of them are late by the first
+  const late = offsets ? (await file.read(offsets.start + 12, offsets.start + 16)).readInt32BE(0) : 0
+  return { next: ticks, first: late, last: ticks + late }
 }
 
 /** Ticks by which the first edits move the track: pauses before it to later, what is cut off to earlier. */
@@ -88,9 +91,8 @@ async function startLines(
   for (const track of tracks) {
     const { id, timescale, kind } = track
     if (timescale === 0 || (kind !== 'vide' && kind !== 'soun')) continue
-    const next = await ownTicks(file, track, steps)
     const shift = await shiftOf(file, track, movieScale)
-    lines.set(id, { timescale, usual: usual.get(id) ?? 0, shift, next, first: next > 0 ? 0 : Infinity, last: next })
+    lines.set(id, { timescale, usual: usual.get(id) ?? 0, shift, ...(await ownTicks(file, track, steps)) })
   }
   return { lines, movieScale }
 }

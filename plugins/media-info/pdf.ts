@@ -1,13 +1,14 @@
 import type { Found, MediaFile } from './facts.ts'
 import { PdfFile } from './pdf-file.ts'
-import { isDictionary } from './pdf-values.ts'
+import { isDictionary, ValueReader } from './pdf-values.ts'
 
 const headBytes = 1024 // in which the header is, perhaps behind junk
 const tails = [2 * 1024, 64 * 1024] // bytes at the end in which the place of the last table is
 const maxScan = 16 * 1024 * 1024 // bytes of a damaged file that are searched
 const windowBytes = 1024 * 1024
 const overlapBytes = 1024 // so that nothing is cut in two
-const maxTrees = 10_000 // of pages, in a file that is searched
+const maxTrees = 1000 // of pages, in a file that is searched
+const maxTreeBytes = 16 * 1024 // of one of them
 
 /** Where the last table of places is, as the end of the file says. */
 async function lastTable(file: MediaFile): Promise<number | undefined> {
@@ -53,14 +54,18 @@ async function searchedCount(file: MediaFile): Promise<number | undefined> {
   return most
 }
 
-/** The count in the object of which this place is a part. */
+/** The count of the tree of which this place is a part. */
 function countAround(text: string, at: number): number | undefined {
   const before = text.slice(Math.max(0, at - overlapBytes), at)
-  const behind = text.slice(at, at + overlapBytes)
-  const end = behind.indexOf('endobj')
-  const object = before.slice(before.lastIndexOf('obj') + 1) + behind.slice(0, end < 0 ? undefined : end)
-  const count = /\/Count\s{1,8}(\d{1,9})/.exec(object)?.[1]
-  return count === undefined ? undefined : Number(count)
+  const start = before.lastIndexOf('obj')
+  if (start < 0) return undefined
+  try {
+    const tree = new ValueReader(before.slice(start + 3) + text.slice(at, at + maxTreeBytes)).read()
+    const count = isDictionary(tree) ? tree.get('/Count') : undefined
+    return typeof count === 'number' ? count : undefined
+  } catch (error) {
+    return unlessDamaged(error)
+  }
 }
 
 /** PDF: how many pages its tree says it has. A page takes more than a byte; what claims more lies. */
