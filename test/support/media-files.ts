@@ -78,12 +78,17 @@ export function wmf(left: number, top: number, right: number, bottom: number, pe
   return Buffer.concat([le32(0x9ac6cdd7), ...numbers.map(le16), Buffer.alloc(24)])
 }
 
-/** MPEG audio of layer 3, 44.1 kHz, 128 kbit/s: so many frames of nothing. `channels` are the two bits of each header. */
+/** Bytes of a frame of MPEG audio with so many kilobits a second. */
+const frameBytes = { 32: 104, 128: 417 }
+
+/** MPEG audio of layer 3 and 44.1 kHz: so many frames of nothing, the first with more bits than the others. `channels` are two bits of each header. */
 export function mp3Frames(count: number, channels: (frame: number) => number = () => 3): Buffer {
-  const frameBytes = 417
-  const bytes = Buffer.alloc(count * frameBytes)
-  for (let i = 0; i < count; i++) bytes.writeUInt32BE(0xfffb9000 + (channels(i) << 6), i * frameBytes)
-  return bytes
+  const frames = Array.from({ length: count }, (_, i) => {
+    const frame = Buffer.alloc(i === 0 ? frameBytes[128] : frameBytes[32])
+    frame.writeUInt32BE((i === 0 ? 0xfffb9000 : 0xfffb1000) + (channels(i) << 6))
+    return frame
+  })
+  return Buffer.concat(frames)
 }
 
 export const mp3FrameSeconds = 1152 / 44_100
