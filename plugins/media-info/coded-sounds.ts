@@ -1,7 +1,8 @@
 import type { Found, MediaFile } from './facts.ts'
-import { type Frame, frameSeconds, type ReadFrame } from './frames.ts'
+import { type Frame, frameSeconds, isRow, type ReadFrame } from './frames.ts'
 
 const none = undefined
+const headBytes = 32 * 1024 // more than two frames of anything
 const speechSeconds = 0.02 // of every frame of AMR
 const narrowBytes = [12, 13, 15, 17, 19, 20, 26, 31, 5, none, none, none, none, none, none, 0]
 const wideBytes = [17, 23, 32, 36, 40, 46, 50, 58, 60, 5, none, none, none, none, 0, 0]
@@ -48,6 +49,19 @@ function readEnhancedFrame(bytes: Buffer, at: number): Frame | undefined {
   return { bytes: ((code & 0x7ff) + 1) * 2, seconds: isFirst ? (blocks * blockSamples) / rate : 0 }
 }
 
+const aacRates = [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350]
+const aacHeaderBytes = 7
+const aacBlockSamples = 1024
+const aacRowLength = 2 // frames in a row that other sounds do not have
+
+function readAacFrame(bytes: Buffer, at: number): Frame | undefined {
+  if (at + aacHeaderBytes > bytes.length || (bytes.readUInt16BE(at) & 0xfff6) !== 0xfff0) return undefined
+  const rate = aacRates[(bytes.readUInt8(at + 2) >> 2) & 0xf]
+  const length = (bytes.readUIntBE(at + 3, 3) >> 5) & 0x1fff
+  if (rate === undefined || length < aacHeaderBytes) return undefined
+  return { bytes: length, seconds: (((bytes.readUInt8(at + 6) & 3) + 1) * aacBlockSamples) / rate }
+}
+
 /** Adaptive Multi-Rate, the sound of voice memos on phones; with one channel, as all of them are. */
 export async function probeAmr(file: MediaFile, found: Found): Promise<void> {
   const start = (await file.read(0, 16)).toString('latin1')
@@ -65,5 +79,14 @@ export async function probeDolby(file: MediaFile, found: Found, start: number): 
   if (!readDolbyFrame(head, 0)) return false
   found.codecs = [head.readUInt8(5) >> 3 <= lastOldVersion ? 'ac-3' : 'ec-3']
   found.duration = await frameSeconds(file, start, file.size, readDolbyFrame)
+  return true
+}
+
+/** AAC in frames of its own (ADTS) from an offset on. Whether it was that. */
+export async function probeAac(file: MediaFile, found: Found, start: number): Promise<boolean> {
+  const head = await file.read(start, start + headBytes)
+  if (!isRow(head, 0, readAacFrame, aacRowLength)) return false
+  found.codecs = [`mp4a.40.${(head.readUInt8(2) >> 6) + 1}`]
+  found.duration = await frameSeconds(file, start, file.size, readAacFrame)
   return true
 }

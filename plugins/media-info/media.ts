@@ -1,5 +1,4 @@
 import {
-  ADTS,
   CustomSource,
   FLAC,
   Input,
@@ -14,7 +13,7 @@ import {
 } from 'mediabunny'
 import { isAsf, probeAsf } from './asf.ts'
 import { probeAvi } from './avi.ts'
-import { probeAmr, probeDolby } from './coded-sounds.ts'
+import { probeAac, probeAmr, probeDolby } from './coded-sounds.ts'
 import type { Found, MediaFile, Probe } from './facts.ts'
 import { behindTags } from './frames.ts'
 import { recordedSeconds } from './matroska.ts'
@@ -31,7 +30,7 @@ const maxTracks = 16
 Logging.level = LogLevel.Silent
 
 // Never ALL_FORMATS: it has HLS, which fetches what a playlist names.
-const formats = [MP4, QTFF, MATROSKA, WEBM, FLAC, MPEG_TS, ADTS]
+const formats = [MP4, QTFF, MATROSKA, WEBM, FLAC, MPEG_TS]
 
 function open(file: MediaFile): Input {
   const source = new CustomSource({ getSize: () => file.size, read: (start, end) => file.read(start, end) })
@@ -72,8 +71,6 @@ async function countedSeconds(file: MediaFile): Promise<number> {
 
 async function secondsOf(file: MediaFile, input: Input): Promise<number | null | undefined> {
   switch (await input.getFormat()) {
-    case ADTS:
-      return countedSeconds(file)
     case FLAC: // one that went through a pipe does not know how long it is
       return (await input.getDurationFromMetadata()) ?? countedSeconds(file)
     default:
@@ -81,7 +78,7 @@ async function secondsOf(file: MediaFile, input: Input): Promise<number | null |
   }
 }
 
-/** What the library can read from end to end: Matroska, WebM, FLAC, AAC. */
+/** What the library can read from end to end: Matroska, WebM, FLAC. */
 async function probeWithLibrary(file: MediaFile, found: Found): Promise<void> {
   const input = open(file)
   await probeTracks(input, found)
@@ -120,8 +117,7 @@ export async function probeMedia(file: MediaFile, found: Found): Promise<void> {
   if (isAsf(start)) return probeAsf(file, found)
   if (isTransportStream(start)) return probeStream(file, found)
   const sound = await behindTags(file)
-  const isOther = /^(?:fLaC|\xff[\xf0\xf1\xf8\xf9])/.test((await file.read(sound, sound + 4)).toString('latin1'))
-  if (isOther) return probeWithLibrary(file, found)
-  if ((await probeDolby(file, found, sound)) || (await probeMpegAudio(file, found, sound))) return
-  return probeWithLibrary(file, found)
+  if ((await file.read(sound, sound + 4)).toString('latin1') === 'fLaC') return probeWithLibrary(file, found)
+  for (const probeSound of [probeAac, probeDolby, probeMpegAudio]) if (await probeSound(file, found, sound)) return
+  throw new Error('No format is known that begins so.')
 }

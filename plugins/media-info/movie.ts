@@ -123,7 +123,10 @@ export async function probeMovie(file: MediaFile, found: Found): Promise<void> {
     const { width, height } = picture
     Object.assign(found, width > 0 && height > 0 ? { width, height } : await describedSize(file, picture))
   }
-  found.codecs ??= tracks.filter(({ kind }) => kind === 'vide' || kind === 'soun').flatMap(({ codec }) => codec ?? [])
+  if (!found.codecs?.length) {
+    const shown = tracks.filter(({ kind }) => kind === 'vide' || kind === 'soun')
+    found.codecs = shown.flatMap(({ codec }) => codec ?? [])
+  }
   const seconds = await movieSeconds(file, moov, tracks)
   if (seconds !== undefined) found.duration = seconds
 }

@@ -144,9 +144,16 @@ describe('sounds made by hand', () => {
     expect(await probe(amr(250, true), 'audio/amr')).toMatchObject({ duration: seconds(5), codecs: ['sawb'] })
   })
 
-  it('AC-3 behind an ID3 tag', async () => {
-    const tagged = Buffer.concat([Buffer.from('ID3\x04\0\0\0\0\x01\0'), Buffer.alloc(128), await sample('sound.ac3')])
-    expect(await probe(tagged, 'audio/ac3')).toMatchObject({ duration: seconds(2), codecs: ['ac-3'] })
+  it.each([
+    ['sound.ac3', 'ac-3'],
+    ['sound.aac', 'mp4a.40.2'],
+    ['sound.flac', 'flac'],
+    ['layer2.mp2', 'mp2'],
+    ['variable.mp3', 'mp3'],
+  ])('%s behind a large ID3 tag', async (file, codec) => {
+    const cover = Buffer.alloc(9 * 2 ** 14, 'a picture')
+    const tagged = Buffer.concat([Buffer.from('ID3\x04\0\0\0\x09\0\0'), cover, await sample(file)])
+    expect(await probe(tagged, 'audio/mpeg')).toMatchObject({ duration: seconds(2), codecs: [codec] })
   })
 
   it.each(['flac.ogg', 'speex.ogg', 'sound.ogg', 'sound.opus', 'film.ogv'])('%s cut in its last page', async (file) => {
@@ -346,6 +353,7 @@ describe('pages of a PDF', () => {
 
 describe('files that want to be read for ever', () => {
   it.each<[what: string, contentType: string, content: () => Buffer]>([
+    ['AAC of empty frames', 'audio/aac', () => Buffer.alloc(20 * 2 ** 20, Buffer.from('fff150400100fc00', 'hex'))],
     [
       'WAV of empty chunks',
       'audio/wav',
