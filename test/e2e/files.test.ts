@@ -33,7 +33,12 @@ function filesSuite(place: Place, files: readonly Sending[], more: (client: () =
     const found = { mimetype: sent.mimetype, facts: sent.facts }
     expect(found).toEqual(seen.get(sending) ?? found)
     seen.set(sending, found)
-    const { contentType, charset } = sending.expected ?? { contentType: '', charset: null }
+    const { contentType, charset, facts } = sending.expected ?? { contentType: '', charset: null }
+    if (facts) {
+      const [width, height, duration] = facts
+      const about = duration === null ? null : expect.closeTo(duration, 1)
+      expect(sent.facts).toEqual({ width, height, duration: about })
+    }
     expect(sent.exact).toBe(true)
     expect(sent.mimetype).toBe(contentType)
     expect(sent.served.contentType).toBe(charset === null ? contentType : `${contentType}; charset=${charset}`)
