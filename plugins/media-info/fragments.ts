@@ -3,7 +3,7 @@ import type { MediaFile } from './facts.ts'
 import type { Track } from './movie.ts'
 
 const maxWalk = 32 * 1024 * 1024 // bytes of a film that is walked through; of a larger one the end tells, when its fragments have times
-const tails = [1024 * 1024, 8 * 1024 * 1024] // bytes at the end in which the last fragments are looked for
+const tails = [1024 * 1024, 8 * 1024 * 1024, 16 * 1024 * 1024] // bytes at the end in which the last fragments are looked for
 const maxFragments = 200_000 // boxes on the top level
 const maxFragmentBytes = 1024 * 1024 // of the boxes of one fragment
 const maxEntries = 1_000_000 // samples and rows of tables in all
@@ -74,7 +74,7 @@ async function shiftOf(file: MediaFile, track: Track, movieScale: number): Promi
 async function startLines(
   file: MediaFile,
   moov: Box,
-  extension: Box,
+  extension: Box | undefined,
   tracks: readonly Track[],
   steps: Steps,
 ): Promise<{ lines: Lines; movieScale: number }> {
@@ -82,7 +82,7 @@ async function startLines(
   const movieBytes = header ? await file.read(header.start, header.start + 24) : Buffer.alloc(24)
   const movieScale = movieBytes.readUInt32BE(movieBytes[0] === 1 ? 20 : 12)
   const usual = new Map<number, number>()
-  for await (const { type, start } of boxes(file, extension.start, extension.end, tracks.length + 16)) {
+  for await (const { type, start } of extension ? boxes(file, extension.start, extension.end) : []) {
     if (type !== 'trex') continue
     const bytes = await file.read(start, start + 16)
     usual.set(bytes.readUInt32BE(4), bytes.readUInt32BE(12))
@@ -175,11 +175,11 @@ function secondsBetween(lines: Lines): number | undefined {
   return last > first ? last - Math.max(0, first) : undefined
 }
 
-/** Seconds of a film in fragments, of which the movie itself may hold the first. */
+/** Seconds of a film in fragments, of which the movie itself may hold the first; without any, of its own samples. */
 export async function fragmentSeconds(
   file: MediaFile,
   moov: Box,
-  extension: Box,
+  extension: Box | undefined,
   tracks: readonly Track[],
 ): Promise<number | undefined> {
   const steps = new Steps()
@@ -192,8 +192,12 @@ export async function fragmentSeconds(
 }
 
 /** Seconds that the movie says its fragments will have taken. */
-async function statedSeconds(file: MediaFile, extension: Box, movieScale: number): Promise<number | undefined> {
-  const header = await findBox(file, extension, 'mehd')
+async function statedSeconds(
+  file: MediaFile,
+  extension: Box | undefined,
+  movieScale: number,
+): Promise<number | undefined> {
+  const header = extension && (await findBox(file, extension, 'mehd'))
   if (!header || movieScale === 0) return undefined
   const bytes = await file.read(header.start, header.start + 12)
   return (bytes[0] === 1 ? Number(bytes.readBigUInt64BE(4)) : bytes.readUInt32BE(4)) / movieScale

@@ -134,8 +134,8 @@ export async function probeMovie(file: MediaFile, found: Found): Promise<void> {
 async function movieSeconds(file: MediaFile, moov: Box, tracks: readonly Track[]): Promise<number | undefined> {
   const { seconds } = await headerTimes(file, await findBox(file, moov, 'mvhd'))
   const extension = await findBox(file, moov, 'mvex')
-  if (extension) return fragmentSeconds(file, moov, extension, tracks)
-  return seconds ?? Math.max(0, ...tracks.map((track) => track.seconds ?? 0))
+  const stated = seconds ?? Math.max(0, ...tracks.map((track) => track.seconds ?? 0))
+  return extension || stated === 0 ? fragmentSeconds(file, moov, extension, tracks) : stated
 }
 
 /** A sequence of pictures (AVIF, HEIF), whose first visible track has one sample for each. */

@@ -216,6 +216,15 @@ describe('films', () => {
     expect(await probe(content, 'video/mp4')).toMatchObject({ width: 48, height: 64 })
   })
 
+  it('whose headers say zero are as long as their samples', async () => {
+    const content = await sample('end.mp4')
+    for (const name of ['mvhd', 'mdhd']) {
+      for (let at = content.indexOf(name); at >= 0; at = content.indexOf(name, at + 4))
+        content.writeUInt32BE(0, at + 20)
+    }
+    expect(await probe(content, 'video/mp4')).toMatchObject({ width: 64, duration: seconds(2) })
+  })
+
   /** A film of so many fragments of one picture, without times of their own, as old phones wrote them. */
   async function fragments(count: number): Promise<{ content: Buffer; ticks: number }> {
     const film = await sample('unindexed.mp4')
