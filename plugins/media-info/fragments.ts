@@ -184,6 +184,7 @@ export async function fragmentSeconds(
 ): Promise<number | undefined> {
   const steps = new Steps()
   const { lines, movieScale } = await startLines(file, moov, extension, tracks, steps)
+  if (!extension || lines.size === 0) return secondsBetween(lines)
   const isShort = file.size - moov.end <= maxWalk
   await walk(file, moov.end, lines, steps, isShort ? maxFragments : lines.size).catch(unlessCut)
   if (isShort) return secondsBetween(lines)
@@ -192,12 +193,8 @@ export async function fragmentSeconds(
 }
 
 /** Seconds that the movie says its fragments will have taken. */
-async function statedSeconds(
-  file: MediaFile,
-  extension: Box | undefined,
-  movieScale: number,
-): Promise<number | undefined> {
-  const header = extension && (await findBox(file, extension, 'mehd'))
+async function statedSeconds(file: MediaFile, extension: Box, movieScale: number): Promise<number | undefined> {
+  const header = await findBox(file, extension, 'mehd')
   if (!header || movieScale === 0) return undefined
   const bytes = await file.read(header.start, header.start + 12)
   return (bytes[0] === 1 ? Number(bytes.readBigUInt64BE(4)) : bytes.readUInt32BE(4)) / movieScale
