@@ -1,86 +1,24 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { deflateSync } from 'node:zlib'
-import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { mediaInfo } from '../../plugins/media-info.ts'
-import type { ByteSource, Properties } from '../../src/plugin.ts'
-import {
-  amr,
-  box,
-  chunk,
-  emf,
-  mp3FrameSeconds,
-  mp3Frames,
-  packedAvif,
-  pdf,
-  tiff,
-  u16,
-  u32,
-  withPage,
-  wmf,
-} from '../support/media-files.ts'
-import { sampleUpload, uploadContext } from '../support/plugin-harness.ts'
+import { afterAll, describe, expect, it } from 'vitest'
+import { amr, box, emf, mp3FrameSeconds, mp3Frames, packedAvif, tiff, u16, u32, wmf } from '../support/media-files.ts'
+import { mediaSample as sample, mediaProbe } from '../support/media-probe.ts'
 
-const samples = new URL('../samples/media/', import.meta.url).pathname
-const plugin = mediaInfo()
-let directory: string
-let files = 0
-
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'media-facts-'))
-})
-afterAll(async () => {
-  await plugin.close?.()
-  await rm(directory, { recursive: true, force: true })
-})
-
-const sample = (file: string) => readFile(samples + file)
-
-interface Facts extends Partial<Properties> {
-  /** The parser was killed. */
-  readonly killed: boolean
-  /** Ranges that were read. */
-  readonly reads: number
-}
-
-/** What the plugin finds in a file, and what that took. */
-async function probe(content: Buffer, contentType: string): Promise<Facts> {
-  let reads = 0
-  let killed = false
-  const source: ByteSource = {
-    size: content.length,
-    async bytes(start, end) {
-      reads++
-      return content.subarray(start, end)
-    },
-    stream: () => Promise.reject(new Error('not read in order')),
-    async toFile() {
-      const path = join(directory, `${files++}`)
-      await writeFile(path, content)
-      return path
-    },
-  }
-  const context = uploadContext(sampleUpload({ properties: { contentType, format: null } }))
-  const log = { ...context.log, warn: () => void (killed = true) }
-  const patch = await plugin.beforeFinish?.(source, { ...context, log })
-  return { ...patch?.properties, killed, reads }
-}
+const { probe, close } = mediaProbe()
+afterAll(close)
 
 const seconds = (value: number): number => expect.closeTo(value, 1)
 
+/** An ID3 tag with one comment. */
+const comment = (text: string) =>
+  Buffer.concat([
+    Buffer.from('ID3\x03\0\0'),
+    Buffer.from([0, 0, (text.length + 10) >> 7, (text.length + 10) & 0x7f]),
+    Buffer.from('COMM'),
+    u32(text.length),
+    Buffer.alloc(2),
+    Buffer.from(text, 'latin1'),
+  ])
+
 describe('MP3', () => {
-  /** An ID3 tag with one comment. */
-  const comment = (text: string) =>
-    Buffer.concat([
-      Buffer.from('ID3\x03\0\0'),
-      Buffer.from([0, 0, (text.length + 10) >> 7, (text.length + 10) & 0x7f]),
-      Buffer.from('COMM'),
-      u32(text.length),
-      Buffer.alloc(2),
-      Buffer.from(text, 'latin1'),
-    ])
   const frames = 400
   const length = { duration: seconds(frames * mp3FrameSeconds), codecs: ['mp3'] }
 
@@ -183,17 +121,32 @@ describe('sounds made by hand', () => {
   })
 })
 
-describe('films', () => {
-  /** MP4 with colours as its last box, of which a byte is missing, in place of two others. */
-  async function cutColours(): Promise<Buffer> {
-    const content = await sample('end.mp4')
-    const at = content.indexOf('pasp') - 4
-    const colours = Buffer.concat([u32(18), Buffer.from('colrnclx'), u16(1), u16(1), u16(1)])
-    expect(content.toString('latin1', at + 20, at + 24)).toBe('btrt')
-    Buffer.concat([box('free', Buffer.alloc(10)), colours]).copy(content, at)
-    return content
-  }
+/** MP4 with colours as its last box, of which a byte is missing, in place of two others. */
+async function cutColours(): Promise<Buffer> {
+  const content = await sample('end.mp4')
+  const at = content.indexOf('pasp') - 4
+  const colours = Buffer.concat([u32(18), Buffer.from('colrnclx'), u16(1), u16(1), u16(1)])
+  expect(content.toString('latin1', at + 20, at + 24)).toBe('btrt')
+  Buffer.concat([box('free', Buffer.alloc(10)), colours]).copy(content, at)
+  return content
+}
 
+/** A film of so many fragments of one picture, without times of their own, as old phones wrote them. */
+async function fragments(count: number): Promise<{ content: Buffer; ticks: number }> {
+  const film = await sample('unindexed.mp4')
+  const head = film.subarray(0, film.indexOf('moof') - 4)
+  const ticks = 1024
+  const scale = head.readUInt32BE(head.indexOf('mdhd') + 16)
+  const header = box('tfhd', u32(8), u32(1), u32(ticks))
+  const run = box('trun', u32(0), u32(1))
+  const fragment = Buffer.concat([
+    box('moof', box('mfhd', u32(0), u32(1)), box('traf', header, run)),
+    box('mdat', u32(0)),
+  ])
+  return { content: Buffer.concat([head, Buffer.alloc(count * fragment.length, fragment)]), ticks: ticks / scale }
+}
+
+describe('films', () => {
   it('of which a box is cut keep what the others say', async () => {
     expect(await probe(await cutColours(), 'video/mp4')).toMatchObject({
       width: 64,
@@ -224,21 +177,6 @@ describe('films', () => {
     }
     expect(await probe(content, 'video/mp4')).toMatchObject({ width: 64, duration: seconds(2) })
   })
-
-  /** A film of so many fragments of one picture, without times of their own, as old phones wrote them. */
-  async function fragments(count: number): Promise<{ content: Buffer; ticks: number }> {
-    const film = await sample('unindexed.mp4')
-    const head = film.subarray(0, film.indexOf('moof') - 4)
-    const ticks = 1024
-    const scale = head.readUInt32BE(head.indexOf('mdhd') + 16)
-    const header = box('tfhd', u32(8), u32(1), u32(ticks))
-    const run = box('trun', u32(0), u32(1))
-    const fragment = Buffer.concat([
-      box('moof', box('mfhd', u32(0), u32(1)), box('traf', header, run)),
-      box('mdat', u32(0)),
-    ])
-    return { content: Buffer.concat([head, Buffer.alloc(count * fragment.length, fragment)]), ticks: ticks / scale }
-  }
 
   it('of many fragments without times are walked through', async () => {
     const count = 90_000
@@ -305,155 +243,5 @@ describe('pictures', () => {
     expect(await probe(emf(2540, 1270), 'image/emf')).toMatchObject({ width: 96, height: 48 })
     expect(await probe(wmf(-100, 0, 900, 500, 1000), 'image/wmf')).toMatchObject({ width: 96, height: 48 })
     expect(await probe(wmf(0, 0, 900, 500, 0), 'image/wmf')).toMatchObject({ width: null, height: null })
-  })
-})
-
-describe('pages of a PDF', () => {
-  it.each<[what: string, content: Buffer, pages: number | null]>([
-    ['with a table in text', pdf(3), 3],
-    ['with objects and table in streams', pdf(3, { packed: true }), 3],
-    ['with a table of differences', pdf(3, { packed: true, predicted: true }), 3],
-    ['with many pages', pdf(700), 700],
-    ['with many pages in a stream', pdf(700, { packed: true }), 700],
-    ['behind junk', pdf(3, { junk: 'HTTP/1.1 200 OK\r\n\r\n' }), 3],
-    ['behind junk, in streams', pdf(3, { junk: '\n\n', packed: true }), 3],
-    ['that was added to', withPage(pdf(3), 3), 4],
-    ['that was added to, in streams', withPage(pdf(3, { packed: true }), 3), 4],
-    ['that is encrypted', pdf(3, { trailer: '/Encrypt << /Filter /Standard /V 5 >>' }), 3],
-    ['without its end', pdf(3).subarray(0, -120), 3],
-    [
-      'whose table is wrong',
-      Buffer.from(
-        pdf(3)
-          .toString('latin1')
-          .replaceAll(/\d{10} 00000 n/g, '0000000007 00000 n'),
-      ),
-      3,
-    ],
-    ['whose table points at itself', pdf(3, { trailer: '/Prev 9' }), 3],
-    ['that has none', pdf(0), null],
-    ['that claims more than it can have', pdf(1, { count: '2147483647' }), null],
-    ['of less than none', pdf(1, { count: '-3' }), null],
-    ['that counts itself', pdf(1, { count: '2 0 R' }), null],
-    ['of arrays in arrays', pdf(1, { trailer: `/A ${'['.repeat(100_000)}` }), 1],
-    ['that is none', Buffer.from('%PDF-1.7'), null],
-  ])('%s', async (_what, content, pages) => {
-    const facts = await probe(content, 'application/pdf')
-    expect(facts).toMatchObject({ pages, width: null, killed: false })
-    expect(facts.reads).toBeLessThan(5)
-  })
-
-  it('that unpacks to gigabytes is left', async () => {
-    const bomb = deflateSync(Buffer.alloc(200 * 2 ** 20))
-    const packed = `<< /Type /XRef /W [1 4 1] /Size 9 /Root 1 0 R /Filter /FlateDecode /Length ${bomb.length} >>`
-    const content = Buffer.concat([
-      Buffer.from(`%PDF-1.7\n1 0 obj\n${packed}\nstream\n`),
-      bomb,
-      Buffer.from('\nendstream\nendobj\nstartxref\n9\n%%EOF'),
-    ])
-    expect(await probe(content, 'application/pdf')).toMatchObject({ pages: null, killed: false })
-  })
-
-  it('of nothing but trees is searched once', async () => {
-    const content = Buffer.alloc(20 * 2 ** 20, '/Type/Pages ')
-    expect(await probe(content, 'application/pdf')).toMatchObject({ pages: null, killed: false })
-  })
-})
-
-describe('files that want to be read for ever', () => {
-  it.each<[what: string, contentType: string, content: () => Buffer]>([
-    ['AAC of empty frames', 'audio/aac', () => Buffer.alloc(20 * 2 ** 20, Buffer.from('fff150400100fc00', 'hex'))],
-    [
-      'WAV of empty chunks',
-      'audio/wav',
-      () => Buffer.concat([Buffer.from('RIFF\0\0\0\x7fWAVE'), Buffer.alloc(8 * 2 ** 20, chunk('none'))]),
-    ],
-    ['Ogg of beginnings', 'application/ogg', () => Buffer.alloc(16 * 2 ** 20, 'OggS\0')],
-    ['MP3 of beginnings', 'audio/mpeg', () => Buffer.alloc(16 * 2 ** 20, Buffer.from('fffb9000', 'hex'))],
-    [
-      'AMR of empty frames',
-      'audio/amr',
-      () => Buffer.concat([Buffer.from('#!AMR\n'), Buffer.alloc(32 * 2 ** 20, 0x7c)]),
-    ],
-    [
-      'WMV of empty objects',
-      'video/x-ms-wmv',
-      () => {
-        const object = Buffer.alloc(24)
-        object.writeUInt8(24, 16)
-        const head = Buffer.concat([Buffer.from('3026b2758e66cf11a6d900aa0062ce6c', 'hex'), Buffer.alloc(14, 0x0f)])
-        return Buffer.concat([head, Buffer.alloc(24 * 300_000, object)])
-      },
-    ],
-    [
-      'MP4 of fragments that claim samples',
-      'video/mp4',
-      () => {
-        const run = box('trun', u32(0x100), u32(0xffff_ffff), u32(1))
-        const head = box('moov', box('mvhd', Buffer.alloc(100)), box('mvex'))
-        return Buffer.concat([
-          box('ftyp', Buffer.from('isom')),
-          head,
-          Buffer.alloc(8 * 2 ** 20, box('moof', box('traf', run))),
-        ])
-      },
-    ],
-    [
-      'MPEG-TS of tables',
-      'video/mp2t',
-      () => Buffer.alloc(188 * 40_000, Buffer.concat([Buffer.from('47400010000000', 'hex'), Buffer.alloc(181, 0xff)])),
-    ],
-    [
-      'WebM of clusters',
-      'video/webm',
-      () =>
-        Buffer.concat([
-          Buffer.from('1a45dfa3874282847765626d18538067ff', 'hex'),
-          Buffer.alloc(8 * 2 ** 20, Buffer.from('1f43b675ff', 'hex')),
-        ]),
-    ],
-  ])('%s', async (_what, contentType, content) => {
-    expect(await probe(content(), contentType)).toMatchObject({ killed: false })
-  })
-})
-
-describe('damage', () => {
-  const typeOf = (file: string): string =>
-    file.endsWith('.pdf')
-      ? 'application/pdf'
-      : /\.(?:jpg|png|gif|webp|avif|heic|tiff|bmp|ico|emf|wmf)$/.test(file)
-        ? 'image/png'
-        : 'video/mp4'
-
-  it('of any kind, at any place, ends no parser', { timeout: 120_000 }, async () => {
-    const made: [string, Buffer][] = [
-      ['a.pdf', pdf(3)],
-      ['b.pdf', pdf(3, { packed: true, predicted: true })],
-      ['a.tiff', tiff({ bits: 12, photometric: 1, samples: 1, pages: 2 })],
-      ['a.avif', packedAvif(200, 100)],
-      ['a.emf', emf(9, 9)],
-      ['a.amr', amr(20)],
-      ['a.mp3', mp3Frames(20)],
-    ]
-    const found = await Promise.all((await readdir(samples)).map(async (file) => [file, await sample(file)] as const))
-    const all = [...made, ...found]
-    const damage = fc.record({
-      file: fc.constantFrom(...all),
-      cut: fc.double({ min: 0, max: 1, noNaN: true }),
-      at: fc.double({ min: 0, max: 1, noNaN: true }),
-      junk: fc.uint8Array({ maxLength: 64 }),
-      isInserted: fc.boolean(),
-    })
-    await fc.assert(
-      fc.asyncProperty(damage, async ({ file: [name, content], cut, at, junk, isInserted }) => {
-        const kept = content.subarray(0, Math.ceil(content.length * cut))
-        const place = Math.floor(kept.length * at ** 3) // more often in the headers, which are in front
-        const rest = kept.subarray(place + (isInserted ? 0 : junk.length))
-        const facts = await probe(Buffer.concat([kept.subarray(0, place), junk, rest]), typeOf(name))
-        expect(facts).toMatchObject({ killed: false, width: facts.width ?? null, duration: facts.duration ?? null })
-        expect(facts.reads).toBeLessThanOrEqual(64)
-      }),
-      { numRuns: 2000 },
-    )
   })
 })

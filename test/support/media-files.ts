@@ -8,8 +8,8 @@ export const u32 = (value: number): Buffer => {
   bytes.writeUInt32BE(value)
   return bytes
 }
-const le16 = (value: number): Buffer => u16(value).reverse()
-const le32 = (value: number): Buffer => u32(value).reverse()
+const le16 = (value: number): Buffer => Buffer.from(u16(value).toReversed())
+const le32 = (value: number): Buffer => Buffer.from(u32(value).toReversed())
 
 /** A box of an ISO base media file. */
 export function box(type: string, ...parts: readonly Buffer[]): Buffer {
@@ -113,32 +113,49 @@ export interface PdfOptions {
   readonly count?: string
 }
 
-/** A PDF of so many empty pages. */
-export function pdf(pages: number, options: PdfOptions = {}): Buffer {
-  const { junk = '', packed = false, predicted = false, trailer = '', count = String(pages) } = options
+const pdfHead = '%PDF-1.7\n%\xff\xff\xff\xff\n'
+
+/** Catalogue, tree and pages, by their numbers from 1 on. A text in the tree spells another count. */
+function pdfObjects(pages: number, count: string): string[] {
   const kids = Array.from({ length: pages }, (_, i) => `${i + 3} 0 R`).join(' ')
-  const objects = [
+  return [
     '<< /Type /Catalog /Pages 2 0 R >>',
     `<< /Type /Pages /Kids [${kids}] /Note (a \\) >> /Count 77 \\( ) /Count ${count} >>`,
     ...Array.from({ length: pages }, () => '<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] >>'),
   ]
-  let text = '%PDF-1.7\n%\xff\xff\xff\xff\n'
-  const places: number[] = []
-  const add = (object: string) => {
-    places.push(text.length)
-    text += `${places.length} 0 obj\n${object}\nendobj\n`
+}
+
+const pdfObject = (number: number, value: string): string => `${number} 0 obj\n${value}\nendobj\n`
+const pdfEnd = (table: number): string => `startxref\n${table}\n%%EOF\n`
+const textRow = (place: number): string => `${String(place).padStart(10, '0')} 00000 n\r\n`
+const packedRow = (kind: number, place: number, rest: number): Buffer => Buffer.from([kind, ...u32(place), rest & 0xff])
+
+function pdfStream(entries: string, content: Buffer): string {
+  const bytes = deflateSync(content)
+  const head = `<< ${entries} /Filter /FlateDecode /Length ${bytes.length} >>`
+  return `${head}\nstream\r\n${bytes.toString('latin1')}\nendstream`
+}
+
+/** A PDF of so many empty pages. */
+export function pdf(pages: number, options: PdfOptions = {}): Buffer {
+  const objects = pdfObjects(pages, options.count ?? String(pages))
+  const text = options.packed ? packedPdf(objects, options) : plainPdf(objects, options)
+  return Buffer.from((options.junk ?? '') + text, 'latin1')
+}
+
+function plainPdf(objects: readonly string[], { trailer = '' }: PdfOptions): string {
+  let text = pdfHead
+  let rows = '0000000000 65535 f\r\n'
+  for (const [i, object] of objects.entries()) {
+    rows += textRow(text.length)
+    text += pdfObject(i + 1, object)
   }
-  const stream = (entries: string, bytes: Buffer) =>
-    `<< ${entries} /Filter /FlateDecode /Length ${bytes.length} >>\nstream\r\n${bytes.toString('latin1')}\nendstream`
-  if (!packed) {
-    for (const object of objects) add(object)
-    const start = text.length
-    const rows = places.map((place) => `${String(place).padStart(10, '0')} 00000 n\r\n`).join('')
-    text += `xref\n0 ${places.length + 1}\n0000000000 65535 f\r\n${rows}`
-    text += `trailer\n<< /Size ${places.length + 1} /Root 1 0 R ${trailer} >>\nstartxref\n${start}\n%%EOF\n`
-    return Buffer.from(junk + text, 'latin1')
-  }
-  // objects 1 to n are in the stream that is object n + 1; the table is object n + 2
+  const size = objects.length + 1
+  return `${text}xref\n0 ${size}\n${rows}trailer\n<< /Size ${size} /Root 1 0 R ${trailer} >>\n${pdfEnd(text.length)}`
+}
+
+/** All objects are in a stream, which is the last but one; the table is the last. */
+function packedPdf(objects: readonly string[], { trailer = '', predicted = false }: PdfOptions): string {
   const container = objects.length + 1
   let at = 0
   const pairs = objects.map((object, i) => {
@@ -146,36 +163,27 @@ export function pdf(pages: number, options: PdfOptions = {}): Buffer {
     at += object.length + 1
     return pair
   })
-  const head = `${pairs.join(' ')}\n`
-  const start = text.length
-  const held = stream(
-    `/Type /ObjStm /N ${objects.length} /First ${head.length}`,
-    deflateSync(Buffer.from(head + objects.join('\n'))),
-  )
-  text += `${container} 0 obj\n${held}\nendobj\n`
-  const tableAt = text.length
-  const row = (kind: number, place: number, rest: number) => Buffer.from([kind, ...u32(place), rest & 0xff])
-  const rows = [row(0, 0, 0), ...objects.map((_, i) => row(2, container, i)), row(1, start, 0), row(1, tableAt, 0)]
-  const differences = rows.map((bytes, i) =>
-    Buffer.concat([Buffer.from([2]), Buffer.from(bytes.map((byte, j) => byte - (rows[i - 1]?.[j] ?? 0)))]),
-  )
+  const index = `${pairs.join(' ')}\n`
+  const held = Buffer.from(index + objects.join('\n'))
+  const text = pdfHead + pdfObject(container, pdfStream(`/N ${objects.length} /First ${index.length}`, held))
+  const rows = [
+    packedRow(0, 0, 0),
+    ...objects.map((_, i) => packedRow(2, container, i)),
+    packedRow(1, pdfHead.length, 0),
+    packedRow(1, text.length, 0),
+  ]
+  const differences = rows.map((row, i) => Buffer.from([2, ...row.map((byte, j) => byte - (rows[i - 1]?.[j] ?? 0))]))
   const settings = predicted ? '/DecodeParms << /Predictor 12 /Columns 6 >>' : ''
-  const table = stream(
-    `/Type /XRef /W [1 4 1] /Size ${rows.length} /Root 1 0 R ${settings} ${trailer}`,
-    deflateSync(Buffer.concat(predicted ? differences : rows)),
-  )
-  text += `${container + 1} 0 obj\n${table}\nendobj\nstartxref\n${tableAt}\n%%EOF\n`
-  return Buffer.from(junk + text, 'latin1')
+  const entries = `/Type /XRef /W [1 4 1] /Size ${rows.length} /Root 1 0 R ${settings} ${trailer}`
+  const table = pdfStream(entries, Buffer.concat(predicted ? differences : rows))
+  return text + pdfObject(container + 1, table) + pdfEnd(text.length)
 }
 
 /** The PDF with one page more, written behind its end as an editor does that only adds. */
 export function withPage(file: Buffer, pages: number): Buffer {
   const text = file.toString('latin1')
   const previous = /startxref\n(\d+)/.exec(text)?.[1] ?? ''
-  const tree = text.length
-  const added = `2 0 obj\n<< /Type /Pages /Kids [] /Count ${pages + 1} >>\nendobj\n`
-  const table = tree + added.length
-  const row = `${String(tree).padStart(10, '0')} 00000 n\r\n`
-  const end = `xref\n2 1\n${row}trailer\n<< /Size 9 /Root 1 0 R /Prev ${previous} >>\nstartxref\n${table}\n%%EOF\n`
-  return Buffer.from(text + added + end, 'latin1')
+  const added = text + pdfObject(2, `<< /Type /Pages /Kids [] /Count ${pages + 1} >>`)
+  const trailer = `trailer\n<< /Size 9 /Root 1 0 R /Prev ${previous} >>\n`
+  return Buffer.from(`${added}xref\n2 1\n${textRow(text.length)}${trailer}${pdfEnd(added.length)}`, 'latin1')
 }
