@@ -4,6 +4,7 @@ import { isVideoType, type Video, videoIn } from './mpeg-video.ts'
 
 const edgeBytes = 512 * 1024 // of the beginning and the end that are searched for times
 const wideEdgeBytes = 4 * 1024 * 1024 // when the last 512 KiB hold none
+const maxVideos = 8 // streams in which a header is looked for
 const clock = 90_000 // ticks per second
 const wrap = 2 ** 33 // ticks
 
@@ -115,7 +116,7 @@ async function findVideo(file: MediaFile): Promise<Video | undefined> {
   for (const length of [edgeBytes, wideEdgeBytes]) {
     const bytes = await file.read(0, length)
     const videos = [...streamTypes(packets(bytes))].filter(([, type]) => isVideoType(type))
-    for (const [pid, type] of videos) {
+    for (const [pid, type] of videos.slice(0, maxVideos)) {
       const video = videoIn(elementary(bytes, pid), type)
       if (video) return video
     }
