@@ -17,7 +17,7 @@ export interface MediaInfoOptions {
 }
 
 /**
- * Establishes the size, length, codecs and number of frames or pages of pictures, films and sounds, from their headers;
+ * Establishes the size, length, codecs and number of frames or pages of pictures, films, sounds and PDFs, from their headers;
  * nothing is decoded. The parsers run in a process of their own, which is killed when a file takes too long or too much memory.
  * A file that defeats them keeps `null`; it is not refused, nor is one when the parsers themselves fail.
  */
@@ -54,6 +54,7 @@ export function mediaInfo(options: MediaInfoOptions = {}): Plugin {
 
 function kindOf(contentType: string): Kind | undefined {
   if (contentType.startsWith('image/')) return 'image'
+  if (contentType === 'application/pdf') return 'document'
   return /^(?:audio\/|video\/|application\/(?:ogg|mp4)$)/.test(contentType) ? 'media' : undefined
 }
 
