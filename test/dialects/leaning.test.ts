@@ -31,6 +31,24 @@ const auth = () => ({ Authorization: `Bearer ${gateway.key}` })
 const rawHead = (headers: Record<string, string | number>): string =>
   requestHead('POST', '/v1/uploads', { ...auth(), 'x-file-name': 'file.bin', ...headers })
 
+/** Sends a byte every so often. Answers how it ended. */
+async function crawl(head: string, begin = ''): Promise<Answer | 'closed'> {
+  const wire = await wireTo(gateway.url)
+  await wire.send(head + begin)
+  const timer = setInterval(() => wire.socket.write('x'), 300)
+  const answer = await wire.answer().catch(() => 'closed' as const)
+  await wire.closed()
+  clearInterval(timer)
+  wire.cut()
+  return answer
+}
+const statusOf = (answer: Answer | 'closed'): number | string => (answer === 'closed' ? answer : answer.status)
+
+const errorCode = (answer: Answer) => {
+  const body = answer.json<{ error_code?: string; errorCode?: string }>()
+  return [answer.status, body.error_code ?? body.errorCode]
+}
+
 describe('one connection', () => {
   it('may have 64 requests waiting, and is closed when there are more', async () => {
     const get = requestHead('GET', '/healthz', {})
@@ -95,19 +113,6 @@ describe('one address', () => {
 })
 
 describe('slow clients', () => {
-  /** Sends a byte every so often. Answers how it ended. */
-  async function crawl(head: string, begin = ''): Promise<Answer | 'closed'> {
-    const wire = await wireTo(gateway.url)
-    await wire.send(head + begin)
-    const timer = setInterval(() => wire.socket.write('x'), 300)
-    const answer = await wire.answer().catch(() => 'closed' as const)
-    await wire.closed()
-    clearInterval(timer)
-    wire.cut()
-    return answer
-  }
-  const statusOf = (answer: Answer | 'closed'): number | string => (answer === 'closed' ? answer : answer.status)
-
   it('that bring a body too slowly are given up', async () => {
     const made = await call('POST', '/api/v1/uploads', { json: { filename: 'a', category: 'other' } })
     const { data } = made.json<{ data: { upload_url: string } }>()
@@ -218,11 +223,6 @@ describe('CORS of a list', () => {
 })
 
 describe('paths and types', () => {
-  const errorCode = (answer: Answer) => {
-    const body = answer.json<{ error_code?: string; errorCode?: string }>()
-    return [answer.status, body.error_code ?? body.errorCode]
-  }
-
   it('are read with their case, and with or without a slash at the end', async () => {
     expect(errorCode(await call('GET', '/API/V1/uploads'))).toEqual([404, 'NOT_FOUND'])
     const headers = { 'Content-Type': 'multipart/form-data; boundary=b' }
