@@ -102,7 +102,7 @@ export const listSchema = z.object({
     .optional()
     .meta({ description: 'RFC 3339; only uploads created later.' }),
   limit: z.coerce.number().int().min(1).max(maxPage).default(defaultPage),
-  cursor: z.uuid().optional().meta({ description: '`meta.next_cursor` of the page before.' }),
+  cursor: z.guid().optional().meta({ description: '`meta.next_cursor` of the page before.' }),
 })
 
 export const usageSchema = z.object({ range: z.enum(['7d', '30d', '90d']).default('30d') })

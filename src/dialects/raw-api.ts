@@ -37,9 +37,9 @@ export const createHeaders = z.object({
 export const projectParameters = z.object({ projectId })
 export const pageSchema = z.object({
   pageSize: z.coerce.number().int().min(1).max(maxPage).default(defaultPage),
-  pageCursor: z.uuid().optional().meta({ description: '`meta.nextPageCursor` of the page before.' }),
+  pageCursor: z.guid().optional().meta({ description: '`meta.nextPageCursor` of the page before.' }),
 })
-export const bindSchema = z.object({ assetId: z.uuid() })
+export const bindSchema = z.object({ assetId: z.guid() })
 
 const assetSchema = z
   .strictObject({

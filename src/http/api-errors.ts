@@ -123,8 +123,14 @@ const pluginCodes: readonly ErrorCode[] = ['file_type_not_allowed', 'content_typ
 function withFacts(members: Record<string, z.ZodType>, codes: readonly ErrorCode[]): z.ZodType {
   const left = z.int().optional().meta({ description: 'Bytes that the quota leaves, with `quota_exceeded`.' })
   const size = z.int().min(0).optional().meta({ description: 'Bytes of the file, with `range_not_satisfiable`.' })
+  const offset = z
+    .int()
+    .min(0)
+    .optional()
+    .meta({ description: 'Of a PATCH at another offset: where the upload is, as in the header `Upload-Offset`.' })
   const schema = z.strictObject({
     ...members,
+    ...(codes.includes('upload_state_conflict') ? { upload_offset: offset } : {}),
     ...(codes.includes('quota_exceeded') ? { bytes_left: left } : {}),
     ...(codes.includes('range_not_satisfiable') ? { size } : {}),
   })

@@ -124,5 +124,6 @@ function errorHeaders(error: UploadError, { credential = false }: AskedAs): Reco
     headers['WWW-Authenticate'] = `Bearer realm="fairlead"${credential ? ', error="invalid_token"' : ''}`
   if (typeof error.facts['size'] === 'number' && error.code === 'range_not_satisfiable')
     headers['Content-Range'] = `bytes */${error.facts['size']}`
+  if (typeof error.facts['upload_offset'] === 'number') headers['Upload-Offset'] = String(error.facts['upload_offset'])
   return headers
 }

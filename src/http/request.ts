@@ -39,14 +39,17 @@ export function demandPlain(ctx: Ctx): void {
 /** Whether the client sends its body only when it is told to go on. */
 export const waitsForContinue = (req: IncomingMessage): boolean => /^100-continue$/i.test(req.headers.expect ?? '')
 
-/** The text of a header, of whose bytes Node has made characters: Latin-1. Clients that send UTF-8 meant UTF-8. */
-export function fromBytes(header: string): string {
+/** Text of which nobody says how it was written: UTF-8 where it can be, and what old devices and `btoa` write where not. */
+export function textOf(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(header, 'latin1'))
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {
-    return header
+    return new TextDecoder('windows-1252').decode(bytes)
   }
 }
+
+/** The text of a header, of whose bytes Node has made characters. */
+export const fromBytes = (header: string): string => textOf(Buffer.from(header, 'latin1'))
 
 /** Reads a JSON body and checks it. @param optional an empty body counts as `{}` */
 export async function readJson<T extends z.ZodType>(

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ErrorCode } from '../../../src/errors.ts'
 import { dialectContract } from '../../contracts/dialect.ts'
-import { addKeys, type Ask, clientOf, command, eventually, md5, pause, sha256 } from '../../support/client.ts'
+import { addKeys, type Ask, clientOf, command, eventually, md5, oddId, pause, sha256 } from '../../support/client.ts'
 import type { TestGateway } from '../../support/gateway.ts'
 import { type Place, strays } from '../../support/places.ts'
 import {
@@ -459,11 +459,14 @@ export function presignedSuite(place: Place): void {
       expect(daily.map(({ uploads: count, bytes }) => ({ count, bytes }))).toEqual([{ count: 1, bytes: 1_000 }])
     })
 
-    it.each(['nonsense', '00000000-0000-0000-0000-000000000000', '%00', '%E0%A4%A'])('of %s is 404', async (id) => {
-      expect(refusal(await ours.confirm(id))).toBe('404 not_found')
-      expect(refusal(await ours.call('GET', `${base}/${id}`))).toBe('404 not_found')
-      expect(refusal(await ours.call('DELETE', `${base}/${id}`))).toBe('404 not_found')
-    })
+    it.each(['nonsense', '00000000-0000-0000-0000-000000000000', oddId, '%00', '%E0%A4%A'])(
+      'of %s is 404',
+      async (id) => {
+        expect(refusal(await ours.confirm(id))).toBe('404 not_found')
+        expect(refusal(await ours.call('GET', `${base}/${id}`))).toBe('404 not_found')
+        expect(refusal(await ours.call('DELETE', `${base}/${id}`))).toBe('404 not_found')
+      },
+    )
   })
 
   describe('DELETE', () => {

@@ -11,6 +11,7 @@ import {
   clientOf,
   command,
   eventually,
+  oddId,
   requestHead,
   sha256,
   wireTo,
@@ -321,7 +322,7 @@ export function rawSuite(place: Place): void {
       await eventually(async () => expect(await strays(place, gateway)).toEqual([]))
     })
 
-    it.each(['nonsense', '00000000-0000-0000-0000-000000000000', '%00', '..%2F..'])('%s is none', async (id) => {
+    it.each(['nonsense', '00000000-0000-0000-0000-000000000000', oddId, '%00', '..%2F..'])('%s is none', async (id) => {
       expect(refusal(await call('GET', `/v1/assets/${id}`))).toBe('404 not_found')
     })
   })
@@ -404,6 +405,8 @@ export function rawSuite(place: Place): void {
       const { assetId } = await made('x')
       const never = await call('POST', assets(randomUUID()), { json: { assetId: randomUUID() } })
       const theirs = await call('POST', assets(randomUUID()), { json: { assetId }, key: foreign })
+      const odd = await call('POST', assets(randomUUID()), { json: { assetId: oddId } })
+      expect(refusal(odd)).toBe('404 not_found')
       expect(refusal(never)).toBe('404 not_found')
       expect(refusal(theirs)).toBe('404 not_found')
       expect(theirs.bytes).toEqual(never.bytes)
