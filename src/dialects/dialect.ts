@@ -57,7 +57,8 @@ export function measuresOf({ properties: { width = null, height = null, duration
   return { width, height, duration }
 }
 
-export const timeText = (ms: number): string => new Date(ms).toISOString()
+/** To the second, as the pages of all these APIs show it. */
+export const timeText = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z')
 
 /** More bytes may come. */
 export const isOpen = ({ state }: Upload): boolean => state === 'pending' || state === 'receiving'

@@ -2,7 +2,7 @@ import { notFound, UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import { bodyOf, fromBytes, readJson, validate } from '../http/request.ts'
 import { kindOf } from '../uploads/names.ts'
-import { cleanName } from '../uploads/policy.ts'
+import { cleanName, refuseForm } from '../uploads/policy.ts'
 import type { NewUpload, Upload, UploadState } from '../uploads/upload.ts'
 import { type Dialect, downloadUrl, isContentType, measuresOf, param } from './dialect.ts'
 import { bindSchema, createHeaders, maxNameLength, pageSchema, projectParameters } from './raw-api.ts'
@@ -32,6 +32,7 @@ export const raw: Dialect = (routes, { service, catalog, authenticate, once }) =
     const body = bodyOf(ctx)
     if (body.length === 0) throw new UploadError('empty_body', 'The body is empty: it must be the file.')
     const declared = ctx.get('content-type')
+    refuseForm(declared)
     const draft: NewUpload = {
       dialect: 'raw',
       filename,

@@ -15,7 +15,9 @@ interface Group {
 
 /** What errors of these codes tell beyond their sentence. */
 const exampleOptions: Readonly<Partial<Record<ErrorCode, UploadErrorOptions>>> = {
-  validation_failed: { faults: [{ loc: ['body', 'filename'], msg: 'The name is empty.', type: 'custom' }] },
+  validation_failed: {
+    faults: [{ loc: ['body', 'filename'], msg: 'String should have at least 1 character', type: 'string_too_short' }],
+  },
   quota_exceeded: { facts: { bytes_left: 1_048_576 } },
   range_not_satisfiable: { facts: { size: sample.size } },
 }

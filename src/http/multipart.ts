@@ -290,7 +290,7 @@ const headerOf = (header: object): Record<string, string[]> =>
   Object.fromEntries(Object.entries(header).map(([name, values]) => [name, [values].flat().map(String)]))
 
 export const faultyField = (name: string, msg: string): UploadError =>
-  new UploadError('validation_failed', msg, { faults: [{ loc: ['body', name], msg, type: 'invalid_format' }] })
+  new UploadError('validation_failed', msg, { faults: [{ loc: ['body', name], msg, type: 'value_error' }] })
 
 /** In the charset that the part names, else UTF-8. */
 function textOf(name: string, bytes: Buffer, contentType: string | null): string {

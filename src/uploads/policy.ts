@@ -62,6 +62,19 @@ export function cleanName(name: string, maxLength: number): string {
   return clean
 }
 
+/**
+ * Where the body is the file, a form would be stored as one, with its boundaries. A file that really is a form is sent with another type.
+ *
+ * @throws {UploadError} `unsupported_media_type`
+ */
+export function refuseForm(contentType: string): void {
+  if (/^multipart\/form-data\s*(?:;|$)/i.test(contentType.trim()))
+    throw new UploadError(
+      'unsupported_media_type',
+      'The body is a form, and must be the file itself here: send forms to POST /api/v1/uploads or /v2/{team_id}/project/{project_id}/upload.',
+    )
+}
+
 /** Bytes that a file of this category may have. */
 export function sizeLimit(policy: Policy, category: string | null): number {
   return Math.min(policy.maxFileSize, rulesOf(policy, category).maxSize ?? Infinity)
