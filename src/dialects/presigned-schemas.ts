@@ -126,10 +126,9 @@ export const listSchema = z.strictObject({
     .refine((type) => isMimeType(type.replace(/\/\*$/, '/any')), 'This is not a media type, nor one like image/*.')
     .optional()
     .meta({ description: 'Exact, or such as `image/*`.' }),
-  created_after: z.iso
-    .datetime({ offset: true })
-    .optional()
-    .meta({ description: 'RFC 3339; only uploads created later.' }),
+  created_after: z.iso.datetime({ offset: true }).optional().meta({
+    description: 'RFC 3339; only uploads created later. Times are shown to the second and compared to the millisecond.',
+  }),
   limit: z.coerce.number().int().min(1).max(maxPage).default(defaultPage),
   cursor: z.guid().optional().meta({ description: '`meta.next_cursor` of the page before.' }),
 })

@@ -145,6 +145,9 @@ dialectContract('form', {
   ],
 })
 
+/** Of a part. */
+const partHead = (more: string): string => `--${boundary}\r\nContent-Disposition: form-data; ${more}\r\n\r\n`
+
 describe('a form with one file', () => {
   it('is answered as the page shows, with its task', async () => {
     const meta = '[{"name":"category", "value":"invoice"},{"name":"department", "value":"finance"}]'
@@ -210,14 +213,13 @@ describe('a form with one file', () => {
   })
 
   it.each([1, 7, 10_000])('takes parts that are nothing but headers, in pieces of %s bytes', async (size) => {
-    const head = (more: string): string => `--${boundary}\r\nContent-Disposition: form-data; ${more}\r\n\r\n`
     const parts = [
-      head('name="x"'),
-      head('name="name"'),
-      head('name="file"; filename="a.txt"'),
-      head('name="file"; filename="b"'),
+      partHead('name="x"'),
+      partHead('name="name"'),
+      partHead('name="file"; filename="a.txt"'),
+      partHead('name="file"; filename="b"'),
     ]
-    const bytes = Buffer.from(`${parts.join('')}b\r\n${head('name="y"')}--${boundary}--\r\n`)
+    const bytes = Buffer.from(`${parts.join('')}b\r\n${partHead('name="y"')}--${boundary}--\r\n`)
     const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
       bytes.subarray(i * size, (i + 1) * size),
     )

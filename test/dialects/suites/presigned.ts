@@ -85,7 +85,7 @@ export function presignedSuite(place: Place): void {
         created_at: expect.stringMatching(time),
         updated_at: data.upload.created_at,
       })
-      expect(Date.parse(data.upload.created_at)).toBeGreaterThanOrEqual(before)
+      expect(Date.parse(data.upload.created_at)).toBeGreaterThan(before - 1_000)
       expect(data.upload_headers).toEqual({})
       expect(meta).toEqual({
         request_id: answer.headers.get('x-request-id'),
@@ -539,6 +539,14 @@ export function presignedSuite(place: Place): void {
       expect(await ours.view(upload.id)).toMatchObject(json)
     })
 
+    it.each(['null', ' null\n', '', '{}'])('takes %j for a body in which nothing stands', async (body) => {
+      const made = await ours.made()
+      await ours.put(made, 'x')
+      const headers = { 'Content-Type': 'application/json' }
+      const answer = await ours.call('POST', `${base}/${made.upload.id}/confirm`, { body, headers })
+      expect(viewOf(answer)).toMatchObject({ status: 'confirmed' })
+    })
+
     it('refuses half a context, another media type and broken JSON, and stays pending', async () => {
       const { upload } = await withBytes(ours)
       expect(faultsOf(await ours.confirm(upload.id, { json: { context_type: 'x' } }))).toEqual(['body.context_id'])
@@ -643,7 +651,6 @@ export function presignedSuite(place: Place): void {
       expect((await mine.list(`?project_id=${project}`)).ids).toEqual([assetId])
       expect((await mine.list(`?project_id=${randomUUID()}`)).ids).toEqual([])
       expect((await mine.list('?status=confirmed&category=image&content_type=image/png')).ids).toEqual([three])
-      expect((await mine.list('?unknown=1')).ids).toHaveLength(4)
 
       const first = Date.parse(pending.created_at)
       const later = new Date(Date.parse(image.upload.created_at) + 60_000).toISOString()
