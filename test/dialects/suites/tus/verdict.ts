@@ -157,7 +157,10 @@ export function verdictSuite({ place, main, brief, verdicts }: Bench): void {
       const { verdict, id, last } = await waiting()
       verdicts().decide(verdict, 'fail')
       expect((await last).status).toBe(503)
-      const head = await tus.head(id)
+      const asked = tus.head(id)
+      await eventually(() => expect(verdicts().runs(verdict)).toBe(2))
+      verdicts().decide(verdict, 'fail')
+      const head = await asked
       expect(facts(head)).toEqual([423, null])
       expect(Number(head.headers.get('retry-after'))).toBeGreaterThan(0)
       verdicts().decide(verdict, 'accept')
