@@ -96,7 +96,7 @@ const unescaped = (text: string): string =>
  */
 function extended(value: string | undefined): string | undefined {
   const [, charset = '', escaped = ''] = /^([^']*)'[^']*'(.*)$/s.exec(value ?? '') ?? []
-  if (charset === '' || /%(?![0-9a-f]{2})/i.test(escaped)) return undefined
+  if (charset === '' || escaped === '' || /%(?![0-9a-f]{2})/i.test(escaped)) return undefined
   const bytes = escaped.replaceAll(/%([0-9a-f]{2})/gi, (_, hex: string) =>
     String.fromCodePoint(Number.parseInt(hex, 16)),
   )
