@@ -1,14 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { create as contentDisposition } from 'content-disposition'
 import { UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import type { Catalog } from '../uploads/catalog.ts'
 import { isActive } from '../uploads/names.ts'
 import type { ByteRange } from '../uploads/object-store.ts'
 import type { Upload } from '../uploads/upload.ts'
-import { type Dialect, type DialectDependencies, param } from './dialect.ts'
+import { type Dialect, type DialectDependencies, dispositionOf, param } from './dialect.ts'
 
 /** Ranges of one request; one that asks for more gets the whole file. */
 const maxRanges = 16
@@ -66,7 +65,7 @@ function describe(ctx: Ctx, upload: Upload, inlinePdf: boolean): void {
   ctx.status = 200
   ctx.set({
     'Content-Type': charset ? `${contentType}; charset=${charset}` : contentType,
-    'Content-Disposition': contentDisposition(upload.filename, { type: active ? 'attachment' : 'inline' }),
+    'Content-Disposition': dispositionOf(upload.filename, active ? 'attachment' : 'inline'),
     'X-Content-Type-Options': 'nosniff',
     'Accept-Ranges': 'bytes',
     'Cache-Control': 'private, no-cache',

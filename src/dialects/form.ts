@@ -4,7 +4,7 @@ import { boundaryOf } from '../http/multipart-headers.ts'
 import { bodyOf, demandPlain, validate } from '../http/request.ts'
 import { type AddFile, type BatchTerms, isFailed } from '../uploads/batches.ts'
 import type { Body } from '../uploads/ingest.ts'
-import { cleanName, codePoints } from '../uploads/policy.ts'
+import { cleanName } from '../uploads/policy.ts'
 import type { Batch } from '../uploads/records.ts'
 import type { NewUpload, Upload, UploadState } from '../uploads/upload.ts'
 import {
@@ -114,9 +114,7 @@ async function fill(ctx: Ctx, deps: DialectDependencies, { projectId, body, add 
       // What is wrong with a field is said as soon as it is there, not after gigabytes.
       checkFields(fields, projectId, true)
     } else {
-      const filename = cleanName(part.filename)
-      if (codePoints(filename) > maxNameLength)
-        throw faultyField(fileField, `The name of a file has more than ${maxNameLength} characters.`)
+      const filename = cleanName(part.filename, maxNameLength)
       firstName ??= filename
       const known = projectId ?? checkFields(fields, projectId, true).projectId ?? null
       const { stream, contentType } = part

@@ -142,7 +142,7 @@ export const presigned: Dialect = (routes, deps) => {
     ctx.body = {
       data: {
         range,
-        period: { start: `${timeText(start).slice(0, 10)}T00:00:00.000Z`, end: timeText(end) },
+        period: { start: `${timeText(start).slice(0, 10)}T00:00:00Z`, end: timeText(end) },
         storage: {
           used_bytes: used,
           reserved_bytes: reserved,

@@ -66,7 +66,7 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
     path: '/files',
     id: 'createTusUpload',
     summary: 'Create a resumable upload',
-    description: `tus ${tusVersion} with ${extensions.join(', ')}. At most ${facts.maxFileSize} bytes. \`Upload-Metadata\`: \`filename\`, \`filetype\`, \`category\`, \`project_id\`, \`context_type\` with \`context_id\`; anything else is kept as the upload's metadata. A body of type \`${chunkType}\` brings the first bytes, or all. Scope: \`uploads:write\`.`,
+    description: `tus ${tusVersion} with ${extensions.join(', ')}. At most ${facts.maxFileSize} bytes. \`Upload-Metadata\`: \`filename\`, \`filetype\`, \`category\`, \`project_id\`, \`context_type\` with \`context_id\`, in capitals or not, and the names that clients use for the first two (\`name\`; \`type\`, \`mimeType\`, \`contentType\`); anything else is kept as the upload's metadata. Of the name the last path segment is kept, and a type that is no media type says nothing. A body of type \`${chunkType}\` brings the first bytes, or all. Scope: \`uploads:write\`.`,
     params: {
       header: z.object({
         ...request,
@@ -112,8 +112,8 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
     id: 'lookAtTusUpload',
     summary: 'Where an upload is',
     description:
-      'An offset that equals the length means that the file was accepted. While it is being checked: 423. A refused file: 410.',
-    params: { path: onePath, header: z.object(request) },
+      'An offset that equals the length means that the file was accepted. While it is being checked, or the gateway cannot look because its store or its records are away: 423 with `Retry-After`. A refused file: 410. Without `Tus-Resumable` it is answered too. `Upload-Metadata` and `Upload-Concat` come back as they were sent, up to 4,096 bytes together.',
+    params: { path: onePath, header: z.object({ ...request, 'Tus-Resumable': version.optional() }) },
     answers: {
       200: {
         description: 'The offset.',
@@ -129,7 +129,7 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
         },
       },
     },
-    refusals: [...ofOne, 'processing_failed'],
+    refusals: ofOne,
   },
   {
     ...withKey,
@@ -138,7 +138,7 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
     id: 'appendToTusUpload',
     summary: 'Send bytes',
     description:
-      'From `Upload-Offset` on. What has come of a request that breaks off is kept, and HEAD tells how much that is; with `Upload-Checksum` all of the body counts or nothing. The answer to the last byte comes with the verdict on the file. A newer request for the same upload ends an older one with 423.',
+      'From `Upload-Offset` on. What has come of a request that breaks off is kept, and HEAD tells how much that is, as does the header `Upload-Offset` of a 409; with `Upload-Checksum` all of the body counts or nothing. The answer to the last byte comes with the verdict on the file. A newer request for the same upload ends an older one with 423.',
     params: {
       path: onePath,
       header: z.object({

@@ -76,8 +76,8 @@ export const jsonBodyRefusals: readonly ErrorCode[] = [
 export const idempotencyRefusals: readonly ErrorCode[] = ['idempotency_conflict', 'idempotency_key_reused']
 
 export const timestamp = z.iso
-  .datetime({ precision: 3 })
-  .meta({ id: 'Timestamp', description: 'RFC 3339, UTC, milliseconds.' })
+  .datetime({ precision: 0 })
+  .meta({ id: 'Timestamp', description: 'RFC 3339, UTC, to the second.' })
 export const uploadIdParameter = z.string().meta({
   description: 'Id of an upload: a UUID. Everything else is a 404.',
   examples: [sample.id],

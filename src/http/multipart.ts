@@ -67,6 +67,7 @@ interface Sink {
 export async function* formParts(req: IncomingMessage, options: FormOptions): AsyncGenerator<FilePart | FieldPart> {
   const boundary = boundaryOf(req.headers['content-type'] ?? '')
   const parser = new Dicer({ boundary, ...headerLimits })
+  takeEmptyParts(parser)
   const found: (FilePart | FieldPart)[] = []
   const seen = new Set<string>()
   let files = 0
@@ -94,16 +95,14 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
 
   function sinkOf(head: PartHead): Sink {
     const { name, filename } = head
-    if (name === options.file) {
+    if (name === options.file && filename?.trim()) {
       if (++files > options.maxFiles)
         throw new UploadError('too_many_files', `A form has at most ${options.maxFiles} files.`)
-      if (filename === null) throw faultyField(name, 'A file needs a file name.')
       return fileSink(filename, head.contentType)
     }
     if (++fields > maxFields) throw new UploadError('body_too_large', `A form has at most ${maxFields} fields.`)
+    if (name === options.file) return noFileSink
     if (!options.fields.includes(name)) return unknownSink
-    if (seen.has(name)) throw faultyField(name, 'The field is there more than once.')
-    seen.add(name)
     return fieldSink(name, head.contentType)
   }
 
@@ -133,8 +132,23 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
           throw new UploadError('body_too_large', `The field ${name} has more than ${maxFieldBytes} bytes.`)
         chunks.push(Buffer.from(bytes))
       },
-      end: () => void found.push({ kind: 'field', name, value: textOf(name, Buffer.concat(chunks), contentType) }),
+      end() {
+        const value = textOf(name, Buffer.concat(chunks), contentType)
+        // A field of a page that nobody has filled in says nothing.
+        if (value.trim() === '') return
+        if (seen.has(name)) throw faultyField(name, 'The field is there more than once.')
+        seen.add(name)
+        found.push({ kind: 'field', name, value })
+      },
     }
+  }
+
+  /** What browsers send for an input in which no file was chosen. */
+  const noFileSink: Sink = {
+    write() {
+      throw faultyField(options.file, 'A file needs a file name.')
+    },
+    end() {},
   }
 
   const unknownSink: Sink = {
@@ -245,12 +259,38 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
 /** One more than is allowed, and twice as much, so that what is cut there is seen to be too much. */
 const headerLimits = { maxHeaderPairs: maxPartHeaders + 1, maxHeaderSize: 2 * maxPartHeaderBytes }
 
+/** What the parser reads the headers of a part with. */
+interface HeaderReader {
+  readonly finished: boolean
+  readonly buffer: string
+  push(text: string): void
+  reset(): void
+}
+
+/** At the parser's edge: its types do not say what is in it. */
+const isHeaderReader = (found: unknown): found is HeaderReader =>
+  typeof found === 'object' && found !== null && 'buffer' in found && 'push' in found && 'reset' in found
+
+/**
+ * A part may be nothing but headers: then the line break that begins the next delimiter is the one that ends them (RFC 2046, section
+ * 5.1.1). The parser has taken that one for the delimiter by then, and would have no headers.
+ */
+function takeEmptyParts(parser: Dicer): void {
+  const reader: unknown = Reflect.get(parser, '_hparser')
+  if (!isHeaderReader(reader)) throw new Error('The parser of forms is another than this was written for.')
+  const reset = reader.reset.bind(reader)
+  reader.reset = () => {
+    if (!reader.finished && reader.buffer.endsWith('\r\n')) reader.push('\r\n')
+    reset()
+  }
+}
+
 /** The parser's types do not say what is in it. */
 const headerOf = (header: object): Record<string, string[]> =>
   Object.fromEntries(Object.entries(header).map(([name, values]) => [name, [values].flat().map(String)]))
 
 export const faultyField = (name: string, msg: string): UploadError =>
-  new UploadError('validation_failed', msg, { faults: [{ loc: ['body', name], msg, type: 'invalid_format' }] })
+  new UploadError('validation_failed', msg, { faults: [{ loc: ['body', name], msg, type: 'value_error' }] })
 
 /** In the charset that the part names, else UTF-8. */
 function textOf(name: string, bytes: Buffer, contentType: string | null): string {

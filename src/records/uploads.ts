@@ -208,8 +208,11 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       return row.batch_id
     },
 
-    *get(id: string): Operation<Upload | undefined> {
-      const row = yield* first(texts.get, { id: idBytes(id) })
+    *get(id: string, workspaceId?: string): Operation<Upload | undefined> {
+      const row =
+        workspaceId === undefined
+          ? yield* first(texts.get, { id: idBytes(id) })
+          : yield* first(texts.getWithin, { id: idBytes(id), workspace: workspaceId })
       return row && toUpload(row)
     },
 

@@ -282,19 +282,22 @@ describe('what cannot be', () => {
     await copyFile(join(projectRoot, 'test/samples/types/program.exe'), join(folder, 'program.exe'))
     await writeFile(join(folder, 'odd\u001b[31m.txt'), 'odd')
     await writeFile(join(folder, 'good.txt'), 'good')
-    const ended = await upload('missing', 'directory', 'program.exe', 'odd\u001b[31m.txt', 'good.txt', '--json')
+    const names = ['missing', 'directory', 'program.exe', 'gone\u001b[31m.txt', 'odd\u001b[31m.txt', 'good.txt']
+    const ended = await upload(...names, '--json')
     const { ok, files } = reportOf(ended)
     expect({ ok, code: ended.code }).toEqual({ ok: false, code: 1 })
     expect(files.map(({ status, error_code }) => error_code ?? status)).toEqual([
       'unreadable',
       'unreadable',
       'file_type_not_allowed',
-      'validation_failed',
+      'unreadable',
+      'ready',
       'ready',
     ])
+    expect(await named('odd[31m.txt')).toMatchObject([{ status: 'confirmed' }])
     const lines = ended.stderr.trimEnd().split('\n').toSorted()
     expect(lines).toHaveLength(4)
-    for (const [i, name] of ['directory', 'missing', 'odd\\u{1b}[31m.txt', 'program.exe'].entries()) {
+    for (const [i, name] of ['directory', 'gone\\u{1b}[31m.txt', 'missing', 'program.exe'].entries()) {
       expect(lines[i]).toContain(`fairlead: ${name}: `)
       expect(lines[i]).toMatch(/^[ -~]+\.$/)
     }

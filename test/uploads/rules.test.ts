@@ -68,14 +68,22 @@ describe('names', () => {
     ['a\u0000b\u001f.txt', 'ab.txt'],
     [' a.txt ', 'a.txt'],
     ['...', '...'],
+    ['a\r\nb.txt', 'ab.txt'],
+    ['/storage/emulated/0/DCIM/a.jpg', 'a.jpg'],
+    ['file:///a.jpg', 'a.jpg'],
+    ['much-too-long.jpg', 'much-too.jpg'],
+    ['much-too-long', 'much-too-lon'],
+    ['a.much-too-long-to-be-an-extension', 'a.much-too-l'],
+    ['.much-too-long', '.much-too-lo'],
+    ['😀😀😀😀😀😀😀😀😀😀😀😀.jpg', '😀😀😀😀😀😀😀😀.jpg'],
   ])('that devices send: %j', (name, cleaned) => {
-    expect(cleanName(name)).toBe(cleaned)
+    expect(cleanName(name, 12)).toBe(cleaned)
   })
 
   it.each(['', ' ', '.', '..', 'a/', 'a/..', '\u0000', 'a\\ . '])(
     'of which nothing is left are refused: %j',
     (name) => {
-      expect(codeOf(() => cleanName(name))).toBe('validation_failed')
+      expect(codeOf(() => cleanName(name, 12))).toBe('validation_failed')
     },
   )
 

@@ -8,6 +8,7 @@ import {
   type Client,
   clientOf,
   eventually,
+  oddId,
   pause,
   requestHead,
   sha256,
@@ -119,7 +120,7 @@ export function downloadsSuite(place: Place): void {
       expect(refusal(await call('GET', `/api/v1/uploads/${id}/download`))).toBe('409 upload_state_conflict')
     })
 
-    it.each(['nonsense', randomUUID(), '%00'])('of %s is 404', async (id) => {
+    it.each(['nonsense', randomUUID(), oddId, '%00'])('of %s is 404', async (id) => {
       expect(refusal(await call('GET', `/api/v1/uploads/${id}/download`))).toBe('404 not_found')
     })
   })
