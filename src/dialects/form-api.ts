@@ -198,6 +198,7 @@ export const formApi = ({ maxFileSize, filesPerBatch }: ApiFacts): readonly Oper
       ...fileRefusals,
       ...idempotencyRefusals,
       'invalid_multipart',
+      'checksum_invalid',
       'too_many_files',
       'body_too_large',
       'unsupported_media_type',

@@ -106,6 +106,7 @@ async function fill(ctx: Ctx, deps: DialectDependencies, { projectId, body, add 
     file: fileField,
     fields: fieldNames,
     maxFiles: deps.filesPerBatch,
+    digests: body.digests ?? [],
     idleTimeoutMs: deps.bodyIdleMs,
   })
   for await (const part of parts) {
@@ -119,11 +120,12 @@ async function fill(ctx: Ctx, deps: DialectDependencies, { projectId, body, add 
         throw faultyField(fileField, `The name of a file has more than ${maxNameLength} characters.`)
       firstName ??= filename
       const known = projectId ?? checkFields(fields, projectId, true).projectId ?? null
-      const { stream, contentType } = part
+      const { stream, contentType, digests } = part
       await add(draftOf(filename, contentType, known), {
         stream,
         ownChunks: true,
         length: null,
+        digests,
         waits: false,
         accept() {},
       })

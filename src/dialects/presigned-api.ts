@@ -91,6 +91,7 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
     },
     refusals: [
       'signature_invalid',
+      'checksum_invalid',
       'not_found',
       'upload_expired',
       'upload_state_conflict',

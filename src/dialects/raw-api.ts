@@ -99,6 +99,7 @@ export const rawApi = ({ maxFileSize }: ApiFacts): readonly Operation[] => [
       ...fileRefusals,
       ...idempotencyRefusals,
       'empty_body',
+      'checksum_invalid',
       'unsupported_media_type',
       'request_timeout',
       'upload_state_conflict',
