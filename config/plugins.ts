@@ -46,7 +46,7 @@ const builtIn: Readonly<Record<BuiltInName, () => Promise<Plugin>>> = {
 
 /** @param listed without a list: all that come with the gateway */
 export const loadPlugins = (listed: readonly (Plugin | BuiltInName)[] = builtInNames): Promise<Plugin[]> =>
-  Promise.all(listed.map((plugin) => (isBuiltIn(plugin) ? builtIn[plugin]() : plugin)))
+  Promise.all(listed.map(async (plugin) => (isBuiltIn(plugin) ? builtIn[plugin]() : plugin)))
 
 /**
  * Plugins run in their order, so what one requires an earlier one must provide, and only one may.

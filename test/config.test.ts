@@ -298,8 +298,8 @@ describe('environment', () => {
     },
   )
 
-  it.each(settable.map(({ variable = '' }) => variable))('%s that is empty is as if unset', async (name) => {
-    if (name === 'FAIRLEAD_CORS_ORIGINS') return expect((await load({ [name]: '' })).server.corsOrigins).toEqual([])
+  const emptiable = settable.flatMap(({ variable = '' }) => (variable === 'FAIRLEAD_CORS_ORIGINS' ? [] : variable))
+  it.each(emptiable)('%s that is empty is as if unset', async (name) => {
     const cwd = await folder()
     const json = async (env: Record<string, string>) => JSON.stringify(await loadConfig({ cwd, env }))
     expect(await json({ [name]: '', [`${name}_FILE`]: '' })).toBe(await json({}))

@@ -44,6 +44,11 @@ export function measuresOf({ properties: { width = null, height = null, duration
   return { width, height, duration }
 }
 
+/** As `facts` describes them. */
+export function factsOf({ sha256, properties: { codecs = null, pages = null } }: Upload) {
+  return { sha256, codecs: codecs && [...codecs], pages }
+}
+
 export const timeText = (ms: number): string => new Date(ms).toISOString()
 
 /** More bytes may come. */

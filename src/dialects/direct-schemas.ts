@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { measures, timestamp, wholeBytes } from '../http/api.ts'
+import { extra, facts, measures, timestamp, wholeBytes } from '../http/api.ts'
 import { sample } from '../http/api-examples.ts'
 import type { Checksum } from '../uploads/upload.ts'
 import { contentType, filename } from './presigned-schemas.ts'
@@ -51,6 +51,8 @@ export const blobSchema = z
           identified: z.literal(true),
           analyzed: z.literal(true),
           ...measures,
+          ...facts,
+          extra,
         }),
       ])
       .meta({ description: 'Empty until the bytes were looked at. `null`: there is none, or it is not known.' }),
@@ -101,6 +103,16 @@ export const pendingExample: BlobView = {
 }
 export const readyExample: BlobView = {
   ...pendingExample,
-  metadata: { identified: true, analyzed: true, width: sample.width, height: sample.height, duration: null },
+  metadata: {
+    identified: true,
+    analyzed: true,
+    width: sample.width,
+    height: sample.height,
+    duration: null,
+    sha256: sample.sha256,
+    codecs: null,
+    pages: null,
+    extra: {},
+  },
   direct_upload: null,
 }

@@ -2,7 +2,7 @@ import { create as contentDisposition } from 'content-disposition'
 import { z } from 'zod'
 import { readJson, validate } from '../http/request.ts'
 import type { NewUpload, Upload } from '../uploads/upload.ts'
-import { type Dialect, isOpen, measuresOf, param, timeText } from './dialect.ts'
+import { type Dialect, factsOf, isOpen, measuresOf, param, timeText } from './dialect.ts'
 import { type BlobView, directSchema } from './direct-schemas.ts'
 import { orByTus, tusOffer } from './tus-offer.ts'
 
@@ -63,7 +63,9 @@ export const direct: Dialect = (routes, deps) => {
 }
 
 const metadataOf = (upload: Upload): BlobView['metadata'] =>
-  upload.state === 'ready' ? { identified: true, analyzed: true, ...measuresOf(upload) } : {}
+  upload.state === 'ready'
+    ? { identified: true, analyzed: true, ...measuresOf(upload), ...factsOf(upload), extra: upload.extra }
+    : {}
 
 /** One blank for several: signatures are made of headers in which they count as one. */
 const dispositionOf = ({ filename }: Upload): string => contentDisposition(filename.replaceAll(/\s+/g, ' '))

@@ -11,6 +11,7 @@ import {
   type Dialect,
   type DialectDependencies,
   downloadUrl,
+  factsOf,
   isContentType,
   measuresOf,
   param,
@@ -189,7 +190,7 @@ function taskView(upload: Upload): Omit<TaskView, 'id'> {
 
 function fileView(ctx: Ctx, { catalog }: DialectDependencies, upload: Upload): FileView {
   const url = upload.state === 'ready' ? downloadUrl(ctx, catalog, upload) : null
-  return { ...taskView(upload), ...measuresOf(upload), downloadUrl: url }
+  return { ...taskView(upload), ...measuresOf(upload), ...factsOf(upload), extra: upload.extra, downloadUrl: url }
 }
 
 function batchView(batch: Batch): BatchView {
