@@ -106,9 +106,7 @@ describe('every permission is needed', () => {
     const port = String(typeof address === 'object' ? address?.port : '')
     try {
       await expect(onDeno({ env: { FAIRLEAD_PORT: port }, permissions: given })).rejects.toThrow(
-        new RegExp(
-          `^The server ended with 1:\nfairlead: Cannot listen on 127\.0\.0\.1:${port}: [^\n]*${reason}[^\n]*\n$`,
-        ),
+        new RegExp(`^The server ended with 1:\nfairlead: Cannot listen on 127.0.0.1:${port}: [^\n]*${reason}[^\n]*\n$`),
       )
     } finally {
       other.close()
