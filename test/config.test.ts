@@ -85,7 +85,7 @@ const variables: Readonly<Record<string, Case>> = {
   FAIRLEAD_PUBLISH: {
     pick: (config) => config.server.publishedPort,
     good: { 1: 1, 65535: 65_535 },
-    bad: ['', '0', 'abc', '65536', '80.5'],
+    bad: ['0', 'abc', '65536', '80.5'],
   },
   FAIRLEAD_TRUST_PROXY: {
     pick: (config) => config.server.trustProxy,
