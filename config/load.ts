@@ -5,7 +5,7 @@ import { ConfigError } from './error.ts'
 import { type Environment, environmentWarnings, readEnvironment } from './environment.ts'
 import { faultIn, isRecord, valueAt } from './fault.ts'
 import { readConfigFile } from './file.ts'
-import { checkPlugins, defaultPlugins } from './plugins.ts'
+import { checkPlugins, loadPlugins } from './plugins.ts'
 import { configSchema, options, type UserConfig } from './schema.ts'
 import { parseSqliteUrl } from './values.ts'
 
@@ -39,7 +39,7 @@ export interface LoadOptions {
  * @throws {ConfigError} about the first thing that is wrong.
  */
 export async function loadConfig({ cwd, env, config }: LoadOptions): Promise<Config> {
-  const file = config === undefined ? await readConfigFile(cwd, env['FAIRLEAD_CONFIG']) : undefined
+  const file = config === undefined ? await readConfigFile(cwd, env['FAIRLEAD_CONFIG'] || undefined) : undefined
   const content = config ?? file?.content
   if (content !== undefined) check(content, file?.label)
   const variables = readEnvironment(env)
@@ -48,7 +48,7 @@ export async function loadConfig({ cwd, env, config }: LoadOptions): Promise<Con
     put(merged, option.path, variables.get(option) ?? valueAt(content, option.path))
   const values = check(merged)
   checkTogether(values)
-  const plugins = values.plugins ?? (await defaultPlugins())
+  const plugins = await loadPlugins(values.plugins)
   checkPlugins(plugins)
   return deepFreeze({
     ...values,

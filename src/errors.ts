@@ -7,6 +7,7 @@ export const errorTitles = {
   invalid_json: 'Invalid JSON',
   empty_body: 'Empty body',
   invalid_multipart: 'Invalid multipart body',
+  checksum_invalid: 'Checksum cannot be checked',
   unauthenticated: 'Authentication required',
   api_key_reserved: 'API key reserved',
   token_expired: 'Token expired',

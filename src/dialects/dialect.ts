@@ -60,6 +60,11 @@ export function measuresOf({ properties: { width = null, height = null, duration
 /** To the second, as the pages of all these APIs show it. */
 export const timeText = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z')
 
+/** As `facts` describes them. */
+export function factsOf({ sha256, properties: { codecs = null, pages = null } }: Upload) {
+  return { sha256, codecs: codecs && [...codecs], pages }
+}
+
 /** More bytes may come. */
 export const isOpen = ({ state }: Upload): boolean => state === 'pending' || state === 'receiving'
 

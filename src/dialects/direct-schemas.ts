@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { measures, timestamp, wholeBytes } from '../http/api.ts'
+import { extra, facts, measures, timestamp, wholeBytes } from '../http/api.ts'
 import { sample } from '../http/api-examples.ts'
 import type { Checksum } from '../uploads/upload.ts'
 import { contentType, digestFault, filename, longestDigest } from './presigned-schemas.ts'
@@ -49,6 +49,8 @@ export const blobSchema = z
           identified: z.literal(true),
           analyzed: z.literal(true),
           ...measures,
+          ...facts,
+          extra,
         }),
       ])
       .meta({ description: 'Empty until the bytes were looked at. `null`: there is none, or it is not known.' }),
@@ -99,6 +101,16 @@ export const pendingExample: BlobView = {
 }
 export const readyExample: BlobView = {
   ...pendingExample,
-  metadata: { identified: true, analyzed: true, width: sample.width, height: sample.height, duration: null },
+  metadata: {
+    identified: true,
+    analyzed: true,
+    width: sample.width,
+    height: sample.height,
+    duration: null,
+    sha256: sample.sha256,
+    codecs: null,
+    pages: null,
+    extra: {},
+  },
   direct_upload: null,
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { readJson, validate } from '../http/request.ts'
 import type { NewUpload, Upload } from '../uploads/upload.ts'
-import { type Dialect, dispositionOf, isOpen, measuresOf, param, timeText } from './dialect.ts'
+import { type Dialect, dispositionOf, factsOf, isOpen, measuresOf, param, timeText } from './dialect.ts'
 import { type BlobView, directSchema } from './direct-schemas.ts'
 import { orByTus, tusOffer } from './tus-offer.ts'
 
@@ -63,6 +63,8 @@ export const direct: Dialect = (routes, deps) => {
 }
 
 const metadataOf = (upload: Upload): BlobView['metadata'] =>
-  upload.state === 'ready' ? { identified: true, analyzed: true, ...measuresOf(upload) } : {}
+  upload.state === 'ready'
+    ? { identified: true, analyzed: true, ...measuresOf(upload), ...factsOf(upload), extra: upload.extra }
+    : {}
 
 const base64 = (sha256: string | null): string => Buffer.from(sha256 ?? '', 'hex').toString('base64')

@@ -11,6 +11,7 @@ import {
   type Dialect,
   type DialectDependencies,
   downloadUrl,
+  factsOf,
   isContentType,
   measuresOf,
   param,
@@ -106,6 +107,7 @@ async function fill(ctx: Ctx, deps: DialectDependencies, { projectId, body, add 
     file: fileField,
     fields: fieldNames,
     maxFiles: deps.filesPerBatch,
+    digests: body.digests ?? [],
     idleTimeoutMs: deps.bodyIdleMs,
   })
   for await (const part of parts) {
@@ -117,11 +119,12 @@ async function fill(ctx: Ctx, deps: DialectDependencies, { projectId, body, add 
       const filename = cleanName(part.filename, maxNameLength)
       firstName ??= filename
       const known = projectId ?? checkFields(fields, projectId, true).projectId ?? null
-      const { stream, contentType } = part
+      const { stream, contentType, digests } = part
       await add(draftOf(filename, contentType, known), {
         stream,
         ownChunks: true,
         length: null,
+        digests,
         waits: false,
         accept() {},
       })
@@ -185,7 +188,7 @@ function taskView(upload: Upload): Omit<TaskView, 'id'> {
 
 function fileView(ctx: Ctx, { catalog }: DialectDependencies, upload: Upload): FileView {
   const url = upload.state === 'ready' ? downloadUrl(ctx, catalog, upload) : null
-  return { ...taskView(upload), ...measuresOf(upload), downloadUrl: url }
+  return { ...taskView(upload), ...measuresOf(upload), ...factsOf(upload), extra: upload.extra, downloadUrl: url }
 }
 
 function batchView(batch: Batch): BatchView {

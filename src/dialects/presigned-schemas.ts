@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { measures, timestamp, wholeBytes } from '../http/api.ts'
+import { extra, facts, measures, timestamp, wholeBytes } from '../http/api.ts'
 import { sample } from '../http/api-examples.ts'
 import { isMimeType } from '../uploads/names.ts'
 import { codePoints, maxFilenameLength, nameFault } from '../uploads/policy.ts'
@@ -135,11 +135,11 @@ export const listSchema = z.strictObject({
 
 export const usageSchema = z.object({ range: z.enum(['7d', '30d', '90d']).default('30d') })
 
-const facts = { request_id: z.string(), timestamp }
+const metaFields = { request_id: z.string(), timestamp }
 
 /** What every success of this API is wrapped in. */
 export const answer = (data: z.ZodType, more: Record<string, z.ZodType> = {}): z.ZodType =>
-  z.strictObject({ data, meta: z.strictObject({ ...facts, ...more }) })
+  z.strictObject({ data, meta: z.strictObject({ ...metaFields, ...more }) })
 export const answerExample = (data: unknown, more: object = {}) => ({
   data,
   meta: { request_id: 'req_5f0c2d8e7a1b4c39', timestamp: sample.updatedAt, ...more },
@@ -163,8 +163,19 @@ export const uploadSchema = z
       .meta({ description: 'Signed; works without credentials until it expires. `null` until `confirmed`.' }),
     context_type: z.string().nullable(),
     context_id: z.string().nullable(),
+    project_id: z.string().nullable(),
     metadata: z.record(z.string(), z.string()),
     ...measures,
+    ...facts,
+    charset: z.string().nullable().meta({ description: 'Character encoding of text, such as `utf-8`.' }),
+    extra,
+    rejection: z
+      .strictObject({
+        code: z.string().meta({ description: 'An `error_code`.' }),
+        detail: z.string(),
+      })
+      .nullable()
+      .meta({ description: 'Why the file was refused, when `status` is `rejected`.' }),
     created_at: timestamp,
     updated_at: timestamp,
   })
@@ -186,10 +197,17 @@ export const uploadExample: UploadView = {
   download_url: sample.downloadUrl,
   context_type: 'album',
   context_id: '7',
+  project_id: null,
   metadata: { taken_by: 'ann' },
   width: sample.width,
   height: sample.height,
   duration: null,
+  sha256: sample.sha256,
+  codecs: null,
+  pages: null,
+  charset: null,
+  extra: { 'sniff-type': { declared: 'image/jpeg', byName: 'image/jpeg', found: 'image/jpeg', corrected: false } },
+  rejection: null,
   created_at: sample.createdAt,
   updated_at: sample.updatedAt,
 }
@@ -200,6 +218,8 @@ const pendingExample: UploadView = {
   download_url: null,
   width: null,
   height: null,
+  sha256: null,
+  extra: {},
   updated_at: sample.createdAt,
 }
 

@@ -11,7 +11,7 @@ import {
   uploadIdParameter,
 } from '../http/api.ts'
 import type { Guide } from '../http/documentation.ts'
-import { checksumBytes, chunkType, extensions, tusVersion } from './tus-headers.ts'
+import { checksumAlgorithms, chunkType, extensions, tusVersion } from './tus-headers.ts'
 
 const withKey = { tag: 'tus', security: anyKey } as const
 const version = z.literal(tusVersion).meta({ description: 'The version of the protocol.' })
@@ -20,7 +20,7 @@ const checksum = z
   .string()
   .optional()
   .meta({
-    description: `Of the body: one of ${Object.keys(checksumBytes).join(', ')}, a space, and the base64 digest.`,
+    description: `Of the body: one of ${checksumAlgorithms.join(', ')}, a space, and the base64 digest.`,
   })
 const override = z.string().optional().meta({ description: 'Takes the place of the method of the request.' })
 const request = { 'Tus-Resumable': version, 'X-HTTP-Method-Override': override }
@@ -54,7 +54,7 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
           'Tus-Version': version,
           'Tus-Extension': z.literal(extensions.join(',')),
           'Tus-Max-Size': bytes,
-          'Tus-Checksum-Algorithm': z.literal(Object.keys(checksumBytes).join(',')),
+          'Tus-Checksum-Algorithm': z.literal(checksumAlgorithms.join(',')),
         },
       },
     },
@@ -101,6 +101,7 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
       ...fileRefusals,
       ...idempotencyRefusals,
       'chunk_checksum_mismatch',
+      'checksum_invalid',
       'project_forbidden',
       'upload_not_received',
     ],
@@ -162,6 +163,7 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
       'upload_state_conflict',
       'upload_final',
       'chunk_checksum_mismatch',
+      'checksum_invalid',
     ],
   },
   {

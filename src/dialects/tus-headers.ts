@@ -1,9 +1,8 @@
-import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import { textOf, validate } from '../http/request.ts'
-import type { ChunkSum } from '../uploads/append.ts'
+import { digestBytes, type ExpectedDigest } from '../uploads/digests.ts'
 import { cleanedName, maxFilenameLength } from '../uploads/policy.ts'
 import type { NewUpload } from '../uploads/upload.ts'
 import { isContentType } from './dialect.ts'
@@ -12,8 +11,8 @@ import { maxMetadataBytes } from './presigned-schemas.ts'
 
 export const tusVersion = '1.0.0'
 export const chunkType = 'application/offset+octet-stream'
-/** Algorithms of `Upload-Checksum`, with the bytes of their digests. */
-export const checksumBytes: Readonly<Record<string, number>> = { sha1: 20, sha256: 32, md5: 16 }
+/** Algorithms of `Upload-Checksum`. */
+export const checksumAlgorithms = ['sha1', 'sha256', 'md5'] as const
 export const extensions = [
   'creation',
   'creation-with-upload',
@@ -53,18 +52,18 @@ export const isChunk = (ctx: Ctx): boolean =>
   ctx.get('content-type').split(';', 1)[0]?.trim().toLowerCase() === chunkType
 
 /** What `Upload-Checksum` demands of the body; `null`: nothing. */
-export function checksumHeader(ctx: Ctx): ChunkSum | null {
+export function checksumHeader(ctx: Ctx): ExpectedDigest | null {
   const text = ctx.req.headers['upload-checksum']
   if (text === undefined) return null
-  const [, algorithm = '', digest = ''] = /^(\S+) (\S+)$/.exec(String(text)) ?? []
-  const bytes = Object.hasOwn(checksumBytes, algorithm) ? checksumBytes[algorithm] : undefined
-  if (bytes === undefined)
-    throw bad(`Upload-Checksum must be one of ${Object.keys(checksumBytes).join(', ')}, a space and the base64 digest.`)
+  const [, name = '', digest = ''] = /^(\S+) (\S+)$/.exec(String(text)) ?? []
+  const algorithm = checksumAlgorithms.find((one) => one === name)
+  if (algorithm === undefined)
+    throw bad(`Upload-Checksum must be one of ${checksumAlgorithms.join(', ')}, a space and the base64 digest.`)
+  const bytes = digestBytes[algorithm]
   const wanted = Buffer.from(digest, 'base64')
   if (!isBase64(digest) || wanted.length !== bytes)
     throw bad(`The digest in Upload-Checksum is no base64 of ${bytes} bytes.`)
-  const hash = createHash(algorithm)
-  return { update: (chunk) => void hash.update(chunk), isRight: () => hash.digest().equals(wanted) }
+  return { algorithm, digest: wanted.toString('base64'), header: 'Upload-Checksum' }
 }
 
 export type Concat = { readonly kind: 'partial' } | { readonly kind: 'final'; readonly ids: readonly string[] }

@@ -2,7 +2,7 @@ import { type ErrorCode, UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import type { Dialect } from './dialect.ts'
 import { downloader } from './downloads.ts'
-import { checksumBytes, extensions, tusVersion } from './tus-headers.ts'
+import { checksumAlgorithms, extensions, tusVersion } from './tus-headers.ts'
 import { tusPath } from './tus-offer.ts'
 import { tusRequests } from './tus-requests.ts'
 
@@ -40,7 +40,7 @@ export const tus: Dialect = (routes, deps) => {
       'Tus-Version': tusVersion,
       'Tus-Extension': extensions.join(','),
       'Tus-Max-Size': String(deps.maxFileSize),
-      'Tus-Checksum-Algorithm': Object.keys(checksumBytes).join(','),
+      'Tus-Checksum-Algorithm': checksumAlgorithms.join(','),
     })
     ctx.status = 204
   }

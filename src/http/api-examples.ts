@@ -8,6 +8,7 @@ export const sample = {
   contentType: 'image/jpeg',
   /** Bytes. */
   size: 84_213,
+  sha256: '9f64a747e1b97f131fabb6b447296c9b6f0201e79fb3c5356e6c77e89b6a806a',
   width: 3024,
   height: 4032,
   createdAt: '2026-11-21T09:30:00Z',

@@ -1,4 +1,6 @@
 import { UploadError } from '../errors.ts'
+import type { ExpectedDigest } from '../uploads/digests.ts'
+import { expectedDigests } from './integrity.ts'
 import { fromBytes } from './request.ts'
 
 /** Characters of a boundary at most: RFC 2046, section 5.1.1. */
@@ -14,6 +16,8 @@ export interface PartHead {
   /** As it was sent, perhaps with a path; `null`: the part is no file. */
   readonly filename: string | null
   readonly contentType: string | null
+  /** What the part says of its bytes. */
+  readonly digests: readonly ExpectedDigest[]
 }
 
 export const invalidMultipart = (message: string, cause?: unknown): UploadError =>
@@ -65,7 +69,7 @@ export function partHead(headers: Readonly<Record<string, readonly string[]>>): 
     extended(find('filename*')) ?? (plain === undefined ? null : decodedWords(unescaped(fromBytes(plain))))
   if (filename === null && isMultipart(contentType ?? ''))
     throw invalidMultipart('Parts within a part are not taken: send every file as a part of its own.')
-  return { name: unescaped(fromBytes(name)), filename, contentType }
+  return { name: unescaped(fromBytes(name)), filename, contentType, digests: expectedDigests(headers) }
 }
 
 /** Codings that change nothing. */

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { Dicer } from '@fastify/busboy'
 import { UploadError } from '../errors.ts'
+import { checkOf, type ExpectedDigest, mismatch } from '../uploads/digests.ts'
 import { ClientGone } from '../uploads/ingest.ts'
 import {
   boundaryOf,
@@ -31,6 +32,7 @@ export interface FilePart {
   /** As it was sent, perhaps with a path. */
   readonly filename: string
   readonly contentType: string | null
+  readonly digests: readonly ExpectedDigest[]
   readonly stream: Readable
 }
 
@@ -46,6 +48,8 @@ export interface FormOptions {
   /** Names of the other parts; those with other names are skipped. */
   readonly fields: readonly string[]
   readonly maxFiles: number
+  /** What the request says of the form as a whole. */
+  readonly digests: readonly ExpectedDigest[]
   /** Milliseconds without a byte, while we are reading, after which the body is given up. */
   readonly idleTimeoutMs: number
 }
@@ -62,7 +66,7 @@ interface Sink {
  *
  * A file's stream is destroyed with the reason when the form breaks. Leaving the loop stops reading; the rest stays where it is.
  *
- * @throws {UploadError} `invalid_multipart`, `unsupported_media_type`, `too_many_files`, `body_too_large`, `request_timeout` · {ClientGone}
+ * @throws {UploadError} `invalid_multipart`, `unsupported_media_type`, `checksum_mismatch`, `too_many_files`, `body_too_large`, `request_timeout` · {ClientGone}
  */
 export async function* formParts(req: IncomingMessage, options: FormOptions): AsyncGenerator<FilePart | FieldPart> {
   const boundary = boundaryOf(req.headers['content-type'] ?? '')
@@ -70,6 +74,7 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
   takeEmptyParts(parser)
   const found: (FilePart | FieldPart)[] = []
   const seen = new Set<string>()
+  const check = checkOf(options.digests)
   let files = 0
   let fields = 0
   let unknownBytes = 0
@@ -98,7 +103,7 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
     if (name === options.file && filename?.trim()) {
       if (++files > options.maxFiles)
         throw new UploadError('too_many_files', `A form has at most ${options.maxFiles} files.`)
-      return fileSink(filename, head.contentType)
+      return fileSink(filename, head)
     }
     if (++fields > maxFields) throw new UploadError('body_too_large', `A form has at most ${maxFields} fields.`)
     if (name === options.file) return noFileSink
@@ -106,12 +111,12 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
     return fieldSink(name, head.contentType)
   }
 
-  function fileSink(filename: string, contentType: string | null): Sink {
+  function fileSink(filename: string, { contentType, digests }: PartHead): Sink {
     const stream = new Readable({ highWaterMark: fileBufferBytes, read: feed })
     // Whoever has given the file up does not listen any more.
     stream.on('error', () => {})
     file = stream
-    found.push({ kind: 'file', filename, contentType, stream })
+    found.push({ kind: 'file', filename, contentType, digests, stream })
     return {
       write: (bytes) => void (fileIsFull = !stream.push(bytes)),
       end() {
@@ -197,6 +202,7 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
   const onData = guarded((chunk: Buffer) => {
     idle.refresh()
     padding += chunk.length
+    check?.update(chunk)
     parser.write(chunk)
     if (padding > maxPaddingBytes)
       return fail(invalidMultipart('There is too much between the parts, or the headers of a part do not end.'))
@@ -240,7 +246,11 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
         yield next
         continue
       }
-      if (whole) return
+      if (whole) {
+        const wrong = await check?.wrong()
+        if (wrong) throw new UploadError('checksum_mismatch', mismatch(wrong))
+        return
+      }
       goOn()
       await new Promise<void>((resolve) => {
         wake = resolve

@@ -7,6 +7,7 @@ export const errorStatuses: Readonly<Record<ErrorCode, number>> = {
   invalid_json: 400,
   empty_body: 400,
   invalid_multipart: 400,
+  checksum_invalid: 400,
   unauthenticated: 401,
   api_key_reserved: 401,
   token_expired: 401,

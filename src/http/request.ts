@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { UploadError } from '../errors.ts'
 import type { Body } from '../uploads/ingest.ts'
 import { faultsOf, sentenceOf } from './faults.ts'
+import { expectedDigests } from './integrity.ts'
 
 /** Bytes of a JSON body at most. */
 export const maxJsonBytes = 64 * 1024
@@ -14,7 +15,8 @@ const jsonTimeoutMs = 30_000
 /**
  * The request's body as a file.
  *
- * @throws {UploadError} `unsupported_media_type` when it is coded: nobody here would decode it.
+ * @throws {UploadError} `unsupported_media_type` when it is coded: nobody here would decode it; `checksum_invalid` when its headers
+ * name a digest that cannot be checked.
  */
 export function bodyOf(ctx: Ctx): Body {
   demandPlain(ctx)
@@ -25,6 +27,7 @@ export function bodyOf(ctx: Ctx): Body {
   return {
     stream: ctx.req,
     length: length === undefined || !/^\d+$/.test(length) ? null : Number(length),
+    digests: expectedDigests(ctx.req.headers),
     waits: waitsForContinue(ctx.req),
     accept: () => ctx.res.writeContinue(),
   }

@@ -151,7 +151,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
         for (const batch of yield* batches.unfinishedBatches())
           yield* batches.removeBatch(batch, { jobs: jobsOf, force: true })
         for (const upload of yield* jobs.interrupted())
-          yield* uploads.transition(upload.id, { from: ['receiving'], to: 'expired', jobs: jobsOf(upload) })
+          yield* uploads.transition(upload.id, { from: ['receiving'], to: 'expired', jobs: jobsOf })
         for (const key of yield* jobs.intents()) yield* uploads.abandon(key)
         yield* jobs.allDue()
       }),

@@ -173,7 +173,8 @@ export interface Transition {
   readonly patch?: Patch
   readonly context?: Upload['context']
   readonly rejection?: Rejection
-  readonly jobs?: readonly NewJob[]
+  /** Or what they are for the upload as the change leaves it. */
+  readonly jobs?: readonly NewJob[] | ((changed: Upload) => readonly NewJob[])
   readonly expiresAt?: number | null
   /** Bytes that have come. */
   readonly received?: number

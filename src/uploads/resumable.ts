@@ -1,5 +1,6 @@
 import { notFound, Rejection, UploadError } from '../errors.ts'
-import { append, type AppendDependencies, type ChunkSum, complete, type Target } from './append.ts'
+import { append, type AppendDependencies, complete, type Target } from './append.ts'
+import type { ExpectedDigest } from './digests.ts'
 import { finalUploads } from './final.ts'
 import { type Body, ClientGone } from './ingest.ts'
 import type { Locker } from './locker.ts'
@@ -32,7 +33,7 @@ export interface ResumableDependencies extends Omit<AppendDependencies, 'onlooke
 /** What a client sends in one request. */
 export interface Sent {
   readonly body: Body
-  readonly sum: ChunkSum | null
+  readonly sum: ExpectedDigest | null
 }
 
 export interface Continued extends Sent {

@@ -84,7 +84,7 @@ export function verdictsOf(deps: VerdictDependencies) {
           from: ['processing'],
           to: 'rejected',
           rejection: error,
-          jobs: deps.endJobs(upload),
+          jobs: (ended) => deps.endJobs(ended),
         })
         deps.wakeJobs()
       }

@@ -23,10 +23,17 @@ export interface View {
   readonly download_url: string | null
   readonly context_type: string | null
   readonly context_id: string | null
+  readonly project_id: string | null
   readonly metadata: Record<string, string>
   readonly width: number | null
   readonly height: number | null
   readonly duration: number | null
+  readonly sha256: string | null
+  readonly codecs: readonly string[] | null
+  readonly pages: number | null
+  readonly charset: string | null
+  readonly extra: Record<string, unknown>
+  readonly rejection: { readonly code: string; readonly detail: string } | null
   readonly created_at: string
   readonly updated_at: string
 }

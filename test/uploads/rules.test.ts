@@ -192,6 +192,17 @@ describe('tokens', () => {
       expect(own.verify('put', parts, wrong)).toBe(false)
   })
 
+  it('prove what an earlier secret has signed, and are signed with the present one', () => {
+    const older = tokens(Buffer.from('older'.repeat(7)))
+    const both = tokens(Buffer.from('newer'.repeat(7)), [
+      Buffer.from('secret'.repeat(6)),
+      Buffer.from('older'.repeat(7)),
+    ])
+    for (const earlier of [own, older]) expect(both.verify('put', ['a'], earlier.sign('put', ['a']))).toBe(true)
+    expect(both.sign('put', ['a'])).toBe(tokens(Buffer.from('newer'.repeat(7))).sign('put', ['a']))
+    expect(own.verify('put', ['a'], both.sign('put', ['a']))).toBe(false)
+  })
+
   it('keep parts apart', () => {
     expect(own.sign('put', ['ab', 'c'])).not.toBe(own.sign('put', ['a', 'bc']))
     expect(own.sign('put', ['a', 'b'])).not.toBe(own.sign('put', ['a","b']))

@@ -82,6 +82,13 @@ export function presignedSuite(place: Place): void {
         width: null,
         height: null,
         duration: null,
+        project_id: null,
+        sha256: null,
+        codecs: null,
+        pages: null,
+        charset: null,
+        extra: {},
+        rejection: null,
         created_at: expect.stringMatching(time),
         updated_at: data.upload.created_at,
       })
@@ -411,6 +418,8 @@ export function presignedSuite(place: Place): void {
       const upload = viewOf(await ours.confirm(made.upload.id))
       expect(upload).toEqual({
         ...made.upload,
+        sha256: place.takesPuts ? sha256(bytes) : null,
+        extra: { 'sniff-type': expect.objectContaining({ found: 'application/octet-stream' }) },
         content_type: 'application/octet-stream',
         format: upload.format,
         size_bytes: 123_456,
@@ -820,15 +829,16 @@ export function presignedSuite(place: Place): void {
       expect(refusal(await mine.create({ category: 'image', ...body }))).toBe(`${status} ${code}`)
     })
 
-    it.each<[string, number, ErrorCode]>([
-      ['evil', 415, 'file_type_not_allowed'],
-      ['huge', 413, 'quota_exceeded'],
-    ])('%s bytes are rejected at the confirm: nothing charged, nothing left', async (body, status, code) => {
+    it.each<[string, number, ErrorCode, string]>([
+      ['evil', 415, 'file_type_not_allowed', 'This file is evil.'],
+      ['huge', 413, 'quota_exceeded', 'There is no room.'],
+    ])('%s bytes are rejected at the confirm: nothing charged, nothing left', async (body, status, code, detail) => {
       const { storage } = await mine.usage()
       const made = await mine.made()
       expect((await mine.put(made, body)).status).toBe(200)
       expect(refusal(await mine.confirm(made.upload.id))).toBe(`${status} ${code}`)
-      expect(await mine.view(made.upload.id)).toMatchObject({ status: 'rejected', download_url: null })
+      const rejection = { code, detail }
+      expect(await mine.view(made.upload.id)).toMatchObject({ status: 'rejected', download_url: null, rejection })
       expect(refusal(await mine.confirm(made.upload.id))).toBe(`${status} ${code}`)
       expect((await mine.usage()).storage).toEqual(storage)
       expect((await mine.list('?status=rejected')).ids).toContain(made.upload.id)
