@@ -1,5 +1,8 @@
 import { cp, mkdir } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { assetNames } from '../src/http/documentation.ts'
 
 const source = fileURLToPath(new URL('.', import.meta.url))
 /** Where `src/http/page.ts` looks for it. */
@@ -10,6 +13,9 @@ export async function buildPage(): Promise<void> {
   const { build } = await import('esbuild')
   await mkdir(target, { recursive: true })
   for (const file of ['index.html', 'icon.svg']) await cp(`${source}${file}`, `${target}/${file}`)
+  // Copied, because as a dependency it would bring a package that reports installations.
+  const swagger = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
+  for (const file of [...assetNames, 'LICENSE', 'NOTICE']) await cp(`${swagger}/${file}`, `${target}/docs/${file}`)
   await build({
     entryPoints: [`${source}page.ts`, `${source}page.css`],
     outdir: target,
@@ -23,7 +29,7 @@ export async function buildPage(): Promise<void> {
 
 /** Without the packages that only development needs: a gateway works without its page. */
 const isAway = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
+  error instanceof Error && 'code' in error && /^(?:ERR_)?MODULE_NOT_FOUND$/.test(String(error.code))
 
 if (import.meta.main)
   await buildPage().catch((error: unknown) => {

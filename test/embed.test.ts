@@ -43,6 +43,25 @@ const head = (key: string, length: number): string =>
   })
 
 describe('inside of another program', () => {
+  it.each(['/uploads', '/uploads?a=/b', '/uploads/', '/uploads/?a=/b'])(
+    'has its page below a folder: %s',
+    async (path) => {
+      const made = await createFairlead({ dataDir, server: { logLevel: 'silent' } })
+      fairlead = made
+      // As Express mounts it.
+      server.on('request', (req, res) => {
+        const rest = (req.url ?? '').replace(/^\/uploads/, '')
+        Object.assign(req, { originalUrl: req.url, url: rest.startsWith('/') ? rest : `/${rest}` })
+        made.handler(req, res)
+      })
+      const url = urlOf(server, '127.0.0.1')
+      const page = await fetch(`${url}${path}`)
+      expect(new URL(page.url).pathname).toBe('/uploads/')
+      const script = /src="([^"]*page\.js)"/.exec(await page.text())?.[1]
+      expect((await fetch(new URL(script ?? '', page.url))).status).toBe(200)
+    },
+  )
+
   it('lets requests end that run while it closes, and refuses others', async () => {
     const { url, key, call, close, arrived } = await mounted()
     const wire = await wireTo(url)

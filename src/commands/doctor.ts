@@ -73,7 +73,7 @@ async function examine(records: Records, config: Config, options: Options): Prom
   const { found, compared } = await examineStore(records, config, options)
   checks.push(...found)
   const { waiting, failed: lost } = await records.jobs()
-  const givenUp = `${lost.length} jobs were given up: see "fairlead jobs list", then "fairlead jobs retry all".`
+  const givenUp = `${lost.length === 1 ? '1 job was' : `${lost.length} jobs were`} given up: see "fairlead jobs list", then "fairlead jobs retry all".`
   checks.push(...checksOf('jobs', lost.length > 0 ? [givenUp] : []))
   for await (const check of checkGateway(records, config, options)) checks.push(check)
   return { checks, compared, waiting }
@@ -97,10 +97,13 @@ export const doctorCommands: readonly Command[] = [
         const removed = dryRun ? 0 : compared.orphans.length
         const checked = { objects: compared.objects, uploads: compared.uploads, jobs_waiting: waiting }
         const lines = checks.map(lineOf)
-        if (removed > 0) lines.push(`${removed} objects without a record are being removed.`)
+        if (removed > 0)
+          lines.push(`${removed === 1 ? '1 object' : `${removed} objects`} without a record: being removed.`)
         lines.push(
           `Looked at ${checked.uploads} stored uploads and ${checked.objects} objects; ${waiting} jobs wait. ` +
-            (findings.length === 0 ? 'Nothing is wrong.' : `${findings.length} findings.`),
+            (findings.length === 0
+              ? 'Nothing is wrong.'
+              : `${findings.length} ${findings.length === 1 ? 'finding' : 'findings'}.`),
         )
         return {
           json: { ok: findings.length === 0, findings, removed_orphans: removed, checked, checks },

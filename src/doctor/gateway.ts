@@ -1,5 +1,5 @@
 import type { Config } from '../../config/load.ts'
-import { ask, connectionCode, connectionFault, httpUrl, read, seenFromHere } from '../connection.ts'
+import { ask, connectionCode, connectionFault, httpUrl, read, type Reply, seenFromHere } from '../connection.ts'
 import { type Check, failed, passed } from '../uploads/diagnosis.ts'
 import type { Records } from '../uploads/records.ts'
 import { doctorWorkspace, withTemporaryKey } from './account.ts'
@@ -12,6 +12,7 @@ type Knock =
   | { readonly kind: 'ours' }
   | { readonly kind: 'silent'; readonly error: unknown }
   | { readonly kind: 'moved'; readonly to: string }
+  | { readonly kind: 'astray'; readonly status: number }
   | { readonly kind: 'other'; readonly status: number }
 
 /** Uploads to the server that runs, as a client does: at its public URL, or else at its own address. */
@@ -60,12 +61,18 @@ async function knock(base: string): Promise<Knock> {
     const answer = await ask(`${base}/healthz`)
     const { status } = answer
     if (status >= 300 && status < 400) return { kind: 'moved', to: whereTo(base, answer.headers.get('location')) }
-    const isOurs = status === 200 && read(answer).json['status'] === 'ok' && answer.headers.has('x-request-id')
-    return isOurs ? { kind: 'ours' } : { kind: 'other', status }
+    const reply = read(answer)
+    const isOurs = status === 200 && reply.json['status'] === 'ok' && answer.headers.has('x-request-id')
+    if (isOurs) return { kind: 'ours' }
+    return isWordOfOurs(reply) ? { kind: 'astray', status } : { kind: 'other', status }
   } catch (error) {
     return { kind: 'silent', error }
   }
 }
+
+/** A Fairlead server says so of a path that it does not have. */
+const isWordOfOurs = ({ status, code, headers }: Reply): boolean =>
+  status === 404 && code === 'not_found' && headers.has('x-request-id')
 
 function whereTo(base: string, location: string | null): string {
   const to = location === null ? null : URL.parse(location, base)
@@ -96,6 +103,11 @@ async function absent(
     return failed(check, {
       detail: `${base} sends clients on to ${found.to}, where uploads cannot follow.${aside}`,
       remedy: `Set ${setting} to the address where it ends, or let it serve uploads itself.`,
+    })
+  if (found.kind === 'astray')
+    return failed(check, {
+      detail: `A Fairlead server answers at ${base}, but not below that path (GET ${base}/healthz: ${found.status}).${aside}`,
+      remedy: `Correct the path in ${setting}, or let the proxy cut it off before it passes requests on.`,
     })
   return failed(check, {
     detail: gone

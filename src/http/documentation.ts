@@ -1,25 +1,25 @@
-import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
 import { notFound } from '../errors.ts'
 import type { Operation } from './api.ts'
 import type { Routes } from './context.ts'
 import { openApi } from './openapi.ts'
+import { pageFolder } from './page.ts'
 import { securityPolicy, sendFile } from './static.ts'
 
 /** A way in, in Markdown, for who reaches the gateway at this address. */
 export type Guide = (baseUrl: string) => string
 
-/** What of `swagger-ui-dist` is served; no other file can be asked for. */
+/** What of `swagger-ui-dist` is served, from where the build has put it; no other file can be asked for. */
 const assets: ReadonlyMap<string, string> = new Map([
   ['swagger-ui.css', 'text/css; charset=utf-8'],
   ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
   ['favicon-32x32.png', 'image/png'],
 ])
-export const assetNames = [...assets.keys(), 'start.js'] as const
+export const assetNames: readonly string[] = [...assets.keys()]
 
 /** The gateway about itself: for programs, for people, for language models. Nobody needs credentials. */
 export function documentation(routes: Routes, operations: readonly Operation[], guides: readonly Guide[]): void {
   const document = openApi(operations)
-  const packageFile = createRequire(import.meta.url)
 
   routes.get('/openapi.json', (ctx) => {
     ctx.set('Cache-Control', 'no-cache')
@@ -48,7 +48,7 @@ export function documentation(routes: Routes, operations: readonly Operation[], 
       return
     }
     const type = assets.get(name)
-    if (type === undefined || !(await sendFile(ctx, packageFile.resolve(`swagger-ui-dist/${name}`), type)))
+    if (type === undefined || !(await sendFile(ctx, fileURLToPath(new URL(`docs/${name}`, pageFolder)), type)))
       throw notFound()
   })
 }
@@ -63,14 +63,14 @@ const page = (prefix: string): string => `<!doctype html>
     <link rel="stylesheet" href="${prefix}swagger-ui.css">
   </head>
   <body>
-    <div id="swagger-ui"><noscript>This page needs JavaScript; the same in JSON: /openapi.json</noscript></div>
+    <div id="swagger-ui"><p>This page needs JavaScript, and the files that <code>npm install &amp;&amp; npm run build:page</code> makes. <a href="${prefix}../openapi.json">The same in JSON</a>.</p></div>
     <script src="${prefix}swagger-ui-bundle.js"></script>
     <script src="${prefix}start.js"></script>
   </body>
 </html>
 `
 
-const startScript = `SwaggerUIBundle({
+const startScript = `globalThis.SwaggerUIBundle?.({
   url: new URL('../openapi.json', document.currentScript.src).href,
   dom_id: '#swagger-ui',
   deepLinking: true,

@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url'
 import { notFound } from '../errors.ts'
-import type { Routes } from './context.ts'
+import type { Ctx, Routes } from './context.ts'
 import { securityPolicy, sendFile } from './static.ts'
 
 /** Where `npm run build:page` puts the page; compiled, this file is below `dist` itself. */
-const folder = new URL(import.meta.url.endsWith('.ts') ? '../../dist/page/' : '../../page/', import.meta.url)
+export const pageFolder = new URL(import.meta.url.endsWith('.ts') ? '../../dist/page/' : '../../page/', import.meta.url)
 const html = 'text/html; charset=utf-8'
 
 /** What the page loads; no other file can be asked for. */
@@ -18,6 +18,8 @@ export const pageAssetNames = [...assets.keys()]
 /** A page to try the gateway with. Nobody needs credentials to see it; what it does is done with a key. */
 export function page(routes: Routes): void {
   routes.get('/', async (ctx) => {
+    const folder = folderWithoutSlash(ctx)
+    if (folder !== undefined) return ctx.redirect(`./${folder}/`)
     ctx.set({
       'Cache-Control': 'no-cache',
       'Content-Security-Policy': securityPolicy(ctx, 'blob: data:'),
@@ -35,7 +37,13 @@ export function page(routes: Routes): void {
   })
 }
 
-const pathOf = (name: string): string => fileURLToPath(new URL(name, folder))
+/** Below Express the gateway's folder may be asked for without the slash at its end: then links would lead beside it. */
+function folderWithoutSlash({ req }: Ctx): string | undefined {
+  const asked = 'originalUrl' in req && typeof req.originalUrl === 'string' ? req.originalUrl : '/'
+  return /^[^?#]*\/([^/?#]+)(?:[?#]|$)/.exec(asked)?.[1]
+}
+
+const pathOf = (name: string): string => fileURLToPath(new URL(name, pageFolder))
 
 /** Links are relative, so that they work below whatever path a proxy gives the gateway. */
 const notBuilt = `<!doctype html>

@@ -132,6 +132,12 @@ describe('the doctor of a server on disk', () => {
       /no Fairlead server \(GET \/healthz: 404\).*itself answers at.*FAIRLEAD_PUBLIC_URL/,
     ],
     [
+      'a path of the public URL that the server does not have',
+      async () => ({ FAIRLEAD_PUBLIC_URL: `${await relay(gateway.url)}/uploads` }),
+      'gateway',
+      /A Fairlead server answers at .*, but not below that path .*: 404\).*path in FAIRLEAD_PUBLIC_URL/,
+    ],
+    [
       'nothing at the public URL',
       async () => ({ FAIRLEAD_PUBLIC_URL: `http://127.0.0.1:${await freePort()}` }),
       'gateway',
@@ -199,9 +205,13 @@ describe('the doctor of a server on disk', () => {
   })
 
   it('ends with 1, and a sentence for each fault', async () => {
-    const seen = await near.doctor([], { FAIRLEAD_PUBLIC_URL: await relay(undefined) })
+    const env = { FAIRLEAD_PUBLIC_URL: await relay(undefined) }
+    const seen = await near.doctor([], env)
     expect(seen).toMatchObject({ ok: false, code: 1, findings: [expect.stringMatching(/Another program/)] })
     expect(seen.failed).toEqual({ gateway: seen.findings[0] })
+    const { port } = new URL(gateway.url)
+    const shown = await patient({ ...env, FAIRLEAD_PORT: port }, gateway.folder)
+    expect(await shown.text()).toMatch(/ 1 finding\.$/m)
   })
 
   it.each([
