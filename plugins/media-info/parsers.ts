@@ -84,7 +84,7 @@ export class Parsers {
   }
 
   #giveTurns(): void {
-    for (const [workspaceId, line] of [...this.#lines]) {
+    for (const [workspaceId, line] of this.#lines) {
       if (this.#served.has(workspaceId)) continue
       const parser = this.#free()
       if (!parser) return

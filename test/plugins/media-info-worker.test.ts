@@ -22,6 +22,20 @@ const job = (size: number, over: Partial<Job> = {}): Job => ({
   ...over,
 })
 
+/** Answers when the store has given a byte. */
+const held = 'read()\nprocess.once("message", () => done(size))'
+
+/** One that takes until it is released; `asked`: it has begun. */
+function heldJob() {
+  const asked = Promise.withResolvers<void>()
+  const bytes = Promise.withResolvers<Uint8Array>()
+  const read = () => {
+    asked.resolve()
+    return bytes.promise
+  }
+  return { job: job(1, { read }), asked: asked.promise, release: () => bytes.resolve(new Uint8Array()) }
+}
+
 const slow = async () => {
   await new Promise((resolve) => setTimeout(resolve, 500))
   throw new Error('The store is slow, and failed.')
@@ -177,21 +191,8 @@ describe('the parser process', () => {
   })
 
   describe('takes turns', () => {
-    /** Answers only when the store has given a byte: the test says how long a file takes. */
-    const held = () => behaving('read()\nprocess.once("message", () => done(size))')
-
-    function heldJob() {
-      const asked = Promise.withResolvers<void>()
-      const bytes = Promise.withResolvers<Uint8Array>()
-      const read = () => {
-        asked.resolve()
-        return bytes.promise
-      }
-      return { job: job(1, { read }), asked: asked.promise, release: () => bytes.resolve(new Uint8Array()) }
-    }
-
     it('so that a workspace with a slow file holds up itself and no other', async () => {
-      const parsers = parsersOf(await held(), { timeoutMs: 10_000 })
+      const parsers = parsersOf(await behaving(held), { timeoutMs: 10_000 })
       const slowOne = heldJob()
       const first = parsers.run('many', slowOne.job)
       const order: string[] = []
@@ -205,7 +206,7 @@ describe('the parser process', () => {
     })
 
     it('one workspace after the other where there is no memory for a second process', async () => {
-      const parsers = parsersOf(await held(), { timeoutMs: 10_000, hasRoom: false })
+      const parsers = parsersOf(await behaving(held), { timeoutMs: 10_000, hasRoom: false })
       const slowOne = heldJob()
       const order: string[] = []
       const run = (name: string) => parsers.run(name, job(1)).then(() => order.push(name))
