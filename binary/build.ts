@@ -40,8 +40,8 @@ async function assetsFor(natives: readonly string[], work: string): Promise<Read
   }
   for (const native of natives) keep(native)
   for (const name of await readdir(join(root, vipsPath))) if (/\.so(\.|$)/.test(name)) keep(`${vipsPath}/${name}`)
-  for (const name of ['index.html', ...pageAssetNames, ...assetNames.map((asset) => `docs/${asset}`)])
-    found.set(`page/${name}`, join(root, 'dist/page', name))
+  for (const name of assetNames) if (name !== 'start.js') found.set(`docs/${name}`, join(root, 'dist/docs', name))
+  for (const name of ['index.html', ...pageAssetNames]) found.set(`page/${name}`, join(root, 'dist/page', name))
   await make('package.json', '{ "type": "module" }\n')
   await make(guardPath, await bundleModule(join(root, 'plugins/media-info/guard.ts')))
   await make('src/index.js', standIn('index', index))

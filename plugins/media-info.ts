@@ -1,6 +1,7 @@
 import { BudgetError, type ByteSource, type Plugin } from '../src/plugin.ts'
 import { checkedFacts } from './media-info/facts.ts'
 import { Findings } from './media-info/findings.ts'
+import { ParserFault } from './media-info/parser-process.ts'
 import { Parsers } from './media-info/parsers.ts'
 import type { Kind } from './media-info/protocol.ts'
 
@@ -19,9 +20,9 @@ export interface MediaInfoOptions {
 }
 
 /**
- * Establishes the size, length, codecs and number of frames or pages of pictures, films and sounds, from their headers;
+ * Establishes the size, length, codecs and number of frames or pages of pictures, films, sounds and PDFs, from their headers;
  * nothing is decoded. The parsers run in processes of their own, which are killed when a file takes too long or too much memory.
- * A file that defeats them keeps `null`; it is not refused.
+ * A file that defeats them keeps `null`; it is not refused, nor is one when the parsers themselves fail.
  */
 export function mediaInfo(options: MediaInfoOptions = {}): Plugin {
   const findings = new Findings()
@@ -46,10 +47,13 @@ export function mediaInfo(options: MediaInfoOptions = {}): Plugin {
         const job = { kind, size: bytes.size, read: capped(bytes), path: () => pathOf(bytes), signal: ctx.signal }
         return parsers.run(workspaceId, job)
       }
-      const { found, reason, killed } =
-        sha256 === null
-          ? await look()
-          : await findings.of(`${workspaceId} ${kind} ${bytes.size} ${sha256}`, ctx.signal, look)
+      const outcome =
+        sha256 === null ? look() : findings.of(`${workspaceId} ${kind} ${bytes.size} ${sha256}`, ctx.signal, look)
+      const { found, reason, killed } = await outcome.catch((fault: unknown) => {
+        if (!(fault instanceof ParserFault)) throw fault
+        ctx.log.error({ plugin: 'media-info', uploadId: ctx.upload.id, err: fault }, 'the media parser failed')
+        return { found: {}, reason: undefined, killed: false }
+      })
       if (killed) ctx.log.warn({ contentType, size: bytes.size, reason }, 'the media parser was killed')
       else if (reason !== undefined)
         ctx.log.debug({ contentType, size: bytes.size, reason }, 'the media parser gave up')
@@ -61,6 +65,7 @@ export function mediaInfo(options: MediaInfoOptions = {}): Plugin {
 
 function kindOf(contentType: string): Kind | undefined {
   if (contentType.startsWith('image/')) return 'image'
+  if (contentType === 'application/pdf') return 'document'
   return /^(?:audio\/|video\/|application\/(?:ogg|mp4)$)/.test(contentType) ? 'media' : undefined
 }
 

@@ -47,6 +47,11 @@ export interface ParserProcessOptions {
   readonly script: URL
 }
 
+/** A fault of the parsers themselves, not of a file, the store or whoever waits. */
+export class ParserFault extends Error {
+  override readonly name = 'ParserFault'
+}
+
 /** Runs one job at a time in a process of its own, which is started for the first job and anew for the job after one that was killed. */
 export class ParserProcess {
   readonly #options: ParserProcessOptions
@@ -65,7 +70,7 @@ export class ParserProcess {
   /**
    * The job before must be over.
    *
-   * @throws what `job.read` threw, the signal's reason, or an error when no process could be started.
+   * @throws what `job.read` threw, the signal's reason, or a {ParserFault} when no process could be started.
    */
   async run(job: Job): Promise<Outcome> {
     job.signal.throwIfAborted()
@@ -82,6 +87,14 @@ export class ParserProcess {
     clearTimeout(this.#idle)
     this.#child?.kill('SIGKILL')
     this.#child = undefined
+  }
+
+  #running(): ChildProcess {
+    try {
+      return (this.#child ??= this.#start())
+    } catch (cause) {
+      throw new ParserFault('The media parser could not be started.', { cause })
+    }
   }
 
   #start(): ChildProcess {
@@ -104,7 +117,7 @@ export class ParserProcess {
     const id = ++this.#jobs
     let isReady = this.#child !== undefined
     let isOpen = true // a late answer of the store must not reach the process of the next job
-    const child = (this.#child ??= this.#start())
+    const child = this.#running()
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>()
     const send = (message: ToProcess) => void (isOpen && child.send(message, () => {})) // a process that is gone says so itself
     const defeat = (reason: string) => {
@@ -116,7 +129,10 @@ export class ParserProcess {
       reject(error)
     }
     const clock = stopwatch(timeoutMs, () => defeat(`It took more than ${timeoutMs} ms.`))
-    const startTimer = setTimeout(() => fail(new Error('The media parser did not start in time.')), startTimeoutMs)
+    const startTimer = setTimeout(
+      () => fail(new ParserFault('The media parser did not start in time.')),
+      startTimeoutMs,
+    )
     let cpuBefore: Promise<number> | undefined
     const usageTimer = setInterval(() => void checkUsage(), usageCheckMs)
 
@@ -160,7 +176,7 @@ export class ParserProcess {
     }
     const onEnd = (cause: unknown) => {
       if (isReady) defeat(`The process fell: ${String(cause)}`)
-      else fail(new Error('The media parser did not start.', { cause }))
+      else fail(new ParserFault('The media parser did not start.', { cause }))
     }
     const onAbort = () => fail(signal.reason)
     child.on('message', onMessage).on('error', onEnd).on('exit', onEnd)

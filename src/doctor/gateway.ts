@@ -1,5 +1,5 @@
 import type { Config } from '../../config/load.ts'
-import { ask, connectionCode, connectionFault, httpUrl, read, type Reply, seenFromHere } from '../connection.ts'
+import { ask, connectionCode, connectionFault, httpUrl, read, seenFromHere } from '../connection.ts'
 import { type Check, failed, passed } from '../uploads/diagnosis.ts'
 import type { Records } from '../uploads/records.ts'
 import { doctorWorkspace, withTemporaryKey } from './account.ts'
@@ -12,6 +12,7 @@ type Knock =
   | { readonly kind: 'ours' }
   | { readonly kind: 'silent'; readonly error: unknown }
   | { readonly kind: 'moved'; readonly to: string }
+  /** A Fairlead server that has nothing at this path. */
   | { readonly kind: 'astray'; readonly status: number }
   | { readonly kind: 'other'; readonly status: number }
 
@@ -61,18 +62,14 @@ async function knock(base: string): Promise<Knock> {
     const answer = await ask(`${base}/healthz`)
     const { status } = answer
     if (status >= 300 && status < 400) return { kind: 'moved', to: whereTo(base, answer.headers.get('location')) }
-    const reply = read(answer)
-    const isOurs = status === 200 && reply.json['status'] === 'ok' && answer.headers.has('x-request-id')
-    if (isOurs) return { kind: 'ours' }
-    return isWordOfOurs(reply) ? { kind: 'astray', status } : { kind: 'other', status }
+    const { json } = read(answer)
+    if (!answer.headers.has('x-request-id')) return { kind: 'other', status }
+    if (status === 200 && json['status'] === 'ok') return { kind: 'ours' }
+    return { kind: status === 404 && json['errorCode'] === 'NOT_FOUND' ? 'astray' : 'other', status }
   } catch (error) {
     return { kind: 'silent', error }
   }
 }
-
-/** A Fairlead server says so of a path that it does not have. */
-const isWordOfOurs = ({ status, code, headers }: Reply): boolean =>
-  status === 404 && code === 'not_found' && headers.has('x-request-id')
 
 function whereTo(base: string, location: string | null): string {
   const to = location === null ? null : URL.parse(location, base)
@@ -106,8 +103,8 @@ async function absent(
     })
   if (found.kind === 'astray')
     return failed(check, {
-      detail: `A Fairlead server answers at ${base}, but not below that path (GET ${base}/healthz: ${found.status}).${aside}`,
-      remedy: `Correct the path in ${setting}, or let the proxy cut it off before it passes requests on.`,
+      detail: `A Fairlead server answers at ${base}, but has nothing there: the path of the address is another.${aside}`,
+      remedy: `Correct the path in ${setting}, or let the proxy in front cut it off before it passes requests on.`,
     })
   return failed(check, {
     detail: gone

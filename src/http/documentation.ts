@@ -1,21 +1,19 @@
-import { fileURLToPath } from 'node:url'
 import { notFound } from '../errors.ts'
 import type { Operation } from './api.ts'
 import type { Routes } from './context.ts'
 import { openApi } from './openapi.ts'
-import { pageFolder } from './page.ts'
-import { securityPolicy, sendFile } from './static.ts'
+import { builtFile, securityPolicy, sendFile } from './static.ts'
 
 /** A way in, in Markdown, for who reaches the gateway at this address. */
 export type Guide = (baseUrl: string) => string
 
-/** What of `swagger-ui-dist` is served, from where the build has put it; no other file can be asked for. */
+/** What of Swagger UI is served, as `npm run build:page` has copied it; no other file can be asked for. */
 const assets: ReadonlyMap<string, string> = new Map([
   ['swagger-ui.css', 'text/css; charset=utf-8'],
   ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
   ['favicon-32x32.png', 'image/png'],
 ])
-export const assetNames: readonly string[] = [...assets.keys()]
+export const assetNames = [...assets.keys(), 'start.js'] as const
 
 /** The gateway about itself: for programs, for people, for language models. Nobody needs credentials. */
 export function documentation(routes: Routes, operations: readonly Operation[], guides: readonly Guide[]): void {
@@ -48,8 +46,7 @@ export function documentation(routes: Routes, operations: readonly Operation[], 
       return
     }
     const type = assets.get(name)
-    if (type === undefined || !(await sendFile(ctx, fileURLToPath(new URL(`docs/${name}`, pageFolder)), type)))
-      throw notFound()
+    if (type === undefined || !(await sendFile(ctx, builtFile(`docs/${name}`), type))) throw notFound()
   })
 }
 
@@ -63,14 +60,14 @@ const page = (prefix: string): string => `<!doctype html>
     <link rel="stylesheet" href="${prefix}swagger-ui.css">
   </head>
   <body>
-    <div id="swagger-ui"><p>This page needs JavaScript, and the files that <code>npm install &amp;&amp; npm run build:page</code> makes. <a href="${prefix}../openapi.json">The same in JSON</a>.</p></div>
+    <div id="swagger-ui"><p>The API as JSON: <a href="${prefix}../openapi.json">openapi.json</a></p></div>
     <script src="${prefix}swagger-ui-bundle.js"></script>
     <script src="${prefix}start.js"></script>
   </body>
 </html>
 `
 
-const startScript = `globalThis.SwaggerUIBundle?.({
+const startScript = `SwaggerUIBundle({
   url: new URL('../openapi.json', document.currentScript.src).href,
   dom_id: '#swagger-ui',
   deepLinking: true,

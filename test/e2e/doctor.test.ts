@@ -132,12 +132,6 @@ describe('the doctor of a server on disk', () => {
       /no Fairlead server \(GET \/healthz: 404\).*itself answers at.*FAIRLEAD_PUBLIC_URL/,
     ],
     [
-      'a path of the public URL that the server does not have',
-      async () => ({ FAIRLEAD_PUBLIC_URL: `${await relay(gateway.url)}/uploads` }),
-      'gateway',
-      /A Fairlead server answers at .*, but not below that path .*: 404\).*path in FAIRLEAD_PUBLIC_URL/,
-    ],
-    [
       'nothing at the public URL',
       async () => ({ FAIRLEAD_PUBLIC_URL: `http://127.0.0.1:${await freePort()}` }),
       'gateway',
@@ -205,13 +199,16 @@ describe('the doctor of a server on disk', () => {
   })
 
   it('ends with 1, and a sentence for each fault', async () => {
-    const env = { FAIRLEAD_PUBLIC_URL: await relay(undefined) }
-    const seen = await near.doctor([], env)
+    const seen = await near.doctor([], { FAIRLEAD_PUBLIC_URL: await relay(undefined) })
     expect(seen).toMatchObject({ ok: false, code: 1, findings: [expect.stringMatching(/Another program/)] })
     expect(seen.failed).toEqual({ gateway: seen.findings[0] })
-    const { port } = new URL(gateway.url)
-    const shown = await patient({ ...env, FAIRLEAD_PORT: port }, gateway.folder)
-    expect(await shown.text()).toMatch(/ 1 finding\.$/m)
+  })
+
+  it('knows its own server when only the path of the public URL is wrong', async () => {
+    const astray = { FAIRLEAD_PUBLIC_URL: `${gateway.url}/uploads` }
+    const said = textsOf(await gatewayChecks(astray), false)['gateway']
+    expect(said).toMatch(/Fairlead server answers .*path.*FAIRLEAD_PUBLIC_URL/)
+    expect(await near.text(['--dry-run'], astray)).toMatch(/ 1 finding\.\n$/)
   })
 
   it.each([
