@@ -21,7 +21,7 @@ export interface Config extends DeepReadonly<Omit<Values, 'database' | 'storage'
   readonly database: { readonly url: string; readonly path: string }
   readonly storage: { readonly driver: 'disk' | 's3'; readonly directory: string }
   readonly plugins: readonly Plugin[]
-  /** One line each about variables that change nothing. */
+  /** One line each about variables that change nothing, and about what an operator should know. */
   readonly warnings: readonly string[]
 }
 
@@ -55,7 +55,7 @@ export async function loadConfig({ cwd, env, config }: LoadOptions): Promise<Con
     ...places(cwd, values),
     categories: Object.assign(Object.create(null), values.categories), // a name such as `constructor` finds nothing
     plugins: Object.freeze([...plugins]),
-    warnings: environmentWarnings(env),
+    warnings: [...environmentWarnings(env), ...brakeWarnings(values)],
   })
 }
 
@@ -73,6 +73,17 @@ function checkTogether({ storage, s3, jwt }: Values): void {
     throw new ConfigError('FAIRLEAD_S3_ACCESS_KEY_ID and FAIRLEAD_S3_SECRET_ACCESS_KEY go together: one is missing.')
   if (jwt.jwksUrl !== undefined && jwt.publicKey !== undefined)
     throw new ConfigError('FAIRLEAD_JWT_JWKS_URL and FAIRLEAD_JWT_PUBLIC_KEY exclude each other: set one.')
+}
+
+const loopback = /^(localhost|127\.\d+\.\d+\.\d+|\[?::1\]?)$/i
+
+/** Where others than this machine can come, a key that got lost can fill the store. */
+function brakeWarnings({ server: { host, publicUrl }, limits }: Values): string[] {
+  const isPublic = !loopback.test(host) || (publicUrl !== null && !loopback.test(new URL(publicUrl).hostname))
+  if (!isPublic || limits.workspaceQuota !== null || limits.requestsPerMinute !== 0) return []
+  return [
+    'Others can reach this server, and nothing limits how much a workspace stores or how often a key asks: set FAIRLEAD_WORKSPACE_QUOTA (limits.workspaceQuota) and FAIRLEAD_RATE_LIMIT (limits.requestsPerMinute).',
+  ]
 }
 
 /** Options stand at the top or in one group. */

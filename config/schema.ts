@@ -152,7 +152,7 @@ export const configSchema = z.strictObject({
       requestsPerMinute: option(whole(0, 1_000_000), 0, {
         variable: 'FAIRLEAD_RATE_LIMIT',
         meaning:
-          'Requests a minute for each API key or user, and requests without valid credentials for each address; 0: no limit.',
+          'Requests a minute for each API key or user, and requests without valid credentials for each address; 0: no limit for keys and users, and 300 without valid credentials.',
       }),
     })
     .prefault({}),

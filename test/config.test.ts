@@ -374,6 +374,26 @@ describe('environment', () => {
   })
 })
 
+describe('a server that nothing limits', () => {
+  const brakes = expect.stringMatching(/FAIRLEAD_WORKSPACE_QUOTA.*FAIRLEAD_RATE_LIMIT/)
+  it.each([
+    [{ FAIRLEAD_HOST: '0.0.0.0' }],
+    [{ FAIRLEAD_HOST: '::' }],
+    [{ FAIRLEAD_PUBLIC_URL: 'https://files.example.com' }],
+  ])('is warned of once where others can reach it: %j', async (env) => {
+    expect((await load(env)).warnings).toEqual([brakes])
+  })
+
+  it.each([
+    [{}],
+    [{ FAIRLEAD_HOST: '::1', FAIRLEAD_PUBLIC_URL: 'http://localhost:8080' }],
+    [{ FAIRLEAD_HOST: '0.0.0.0', FAIRLEAD_WORKSPACE_QUOTA: '1GiB' }],
+    [{ FAIRLEAD_HOST: '0.0.0.0', FAIRLEAD_RATE_LIMIT: '600' }],
+  ])('is not warned of here: %j', async (env) => {
+    expect((await load(env)).warnings).toEqual([])
+  })
+})
+
 describe('secrets in messages', () => {
   it('hides FAIRLEAD_SECRET', async () => {
     const line = await message(load({ FAIRLEAD_SECRET: 'correct horse' }))

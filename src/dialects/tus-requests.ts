@@ -54,7 +54,7 @@ export function tusRequests({ service, authenticate, once, relativeLocation }: D
   }
 
   async function append(ctx: Ctx): Promise<void> {
-    const principal = await authenticate(ctx)
+    const principal = await authenticate(ctx, null, 'continuations')
     const id = param(ctx, 'id')
     // Also what is refused says how long the upload is kept.
     ctx.set(expires(await resumable.get(principal, id)))
@@ -74,7 +74,7 @@ export function tusRequests({ service, authenticate, once, relativeLocation }: D
   }
 
   async function look(ctx: Ctx): Promise<void> {
-    const upload = await resumable.look(await authenticate(ctx), param(ctx, 'id'))
+    const upload = await resumable.look(await authenticate(ctx, null, 'continuations'), param(ctx, 'id'))
     const length = upload.size ?? upload.declaredSize
     ctx.set({
       'Upload-Offset': String(upload.received),
