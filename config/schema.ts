@@ -16,7 +16,7 @@ import {
   whole,
   yesOrNo,
 } from './option.ts'
-import { pluginType } from './plugins.ts'
+import { builtInNames, pluginType } from './plugins.ts'
 import { s3 } from './s3.ts'
 import * as values from './values.ts'
 
@@ -144,6 +144,11 @@ export const configSchema = z.strictObject({
     secret: true,
     meaning: 'Signs URLs and tokens. Without it: made at the first start and kept in `<dataDir>/secret`.',
   }),
+  secretPrevious: option({ type: z.nullable(z.string().min(32)), takes: 'at least 32 characters' }, null, {
+    secret: true,
+    meaning:
+      'The secret that was in force before `secret`: what it has signed stays good, and nothing new is signed with it. See docs/operations.md.',
+  }),
   database: database.prefault({}),
   storage: storage.prefault({}),
   s3: s3.prefault({}),
@@ -159,7 +164,7 @@ export const configSchema = z.strictObject({
       requestsPerMinute: option(whole(0, 1_000_000), 0, {
         variable: 'FAIRLEAD_RATE_LIMIT',
         meaning:
-          'Requests a minute for each API key or user, and requests without valid credentials for each address; 0: no limit.',
+          'Requests a minute for each API key or user, and requests without valid credentials for each address; 0: no limit for keys and users, and 300 without valid credentials.',
       }),
     })
     .prefault({}),
@@ -205,7 +210,9 @@ export const configSchema = z.strictObject({
   categories: option(
     {
       type: z.record(z.string().regex(/^[a-z0-9_-]{1,64}$/), category),
-      takes: 'names of 1 to 64 of a-z, 0-9, _ and -, each with { extensions?, types?, maxSize? }',
+      takes:
+        'names of 1 to 64 of a-z, 0-9, _ and -, each with { extensions?, types?, maxSize? }; in a variable as JSON',
+      read: values.readJson,
     },
     Object.fromEntries(categoryNames.map((name) => [name, {}])),
     {
@@ -248,7 +255,8 @@ export const configSchema = z.strictObject({
   plugins: absent(
     {
       type: z.array(pluginType),
-      takes: 'a list of plugin objects as their factories return them, such as sniffType()',
+      takes: `a list of plugin objects as their factories return them, such as sniffType(), or of names: ${builtInNames.join(', ')}`,
+      read: values.readList,
     },
     'sniffType(), quota(), mediaInfo()',
     { meaning: 'What looks at files, in this order.' },

@@ -1,5 +1,6 @@
 import { notFound, Rejection, UploadError } from '../errors.ts'
-import { append, type AppendDependencies, type ChunkSum, complete, type Target } from './append.ts'
+import { append, type AppendDependencies, complete, type Target } from './append.ts'
+import type { ExpectedDigest } from './digests.ts'
 import { finalUploads } from './final.ts'
 import { type Body, ClientGone } from './ingest.ts'
 import type { Locker } from './locker.ts'
@@ -32,7 +33,7 @@ export interface ResumableDependencies extends Omit<AppendDependencies, 'onlooke
 /** What a client sends in one request. */
 export interface Sent {
   readonly body: Body
-  readonly sum: ChunkSum | null
+  readonly sum: ExpectedDigest | null
 }
 
 export interface Continued extends Sent {
@@ -124,7 +125,7 @@ export function resumables(given: ResumableDependencies) {
     const now = await records.get(id)
     const growth = await records.growth(id)
     if (now) throwIfEnded(now)
-    if (!now || !growth || now.received !== sent.offset) throw wrongOffset()
+    if (!now || !growth || now.received !== sent.offset) throw wrongOffset(now)
     const length = sent.length === null ? now.declaredSize : await learnLength(now, sent.length)
     const target = targetOf({ ...now, declaredSize: length }, growth)
     // Nothing was missing but that its length was told.
@@ -148,7 +149,7 @@ export function resumables(given: ResumableDependencies) {
   /** A request for an upload that has all its bytes. */
   async function again(upload: Upload, { offset, body }: Continued): Promise<Upload> {
     const size = upload.size ?? upload.declaredSize ?? upload.received
-    if (offset !== size) throw wrongOffset()
+    if (offset !== size) throw wrongOffset(upload)
     if (body.length !== 0) throw new UploadError('file_too_large', `The upload has all of its ${size} bytes.`)
     return answer(isUnfinished(upload) ? await finish(upload) : upload)
   }
@@ -287,8 +288,14 @@ const isInterruption = (error: unknown): boolean =>
 const locked = (message: string): UploadError =>
   new UploadError('upload_locked', message, { retryAfter: askAgainSeconds })
 
-const wrongOffset = (): UploadError =>
-  new UploadError('upload_state_conflict', 'The offset is not where the upload is: ask for it with HEAD.')
+/** Says where the upload is, unless that would be to say that all bytes are there before there is a verdict on them. */
+function wrongOffset(now?: Upload): UploadError {
+  const judged = now?.state !== 'processing' || now.resumable?.answered
+  const known = now !== undefined && judged && !isUnfinished(now)
+  return new UploadError('upload_state_conflict', 'The offset is not where the upload is: ask for it with HEAD.', {
+    facts: known ? { upload_offset: now.received } : {},
+  })
+}
 
 const endedBy = ({ code, message }: Pick<UploadError, 'code' | 'message'>): UploadError =>
   new UploadError(code, message, { ended: true })

@@ -265,7 +265,7 @@ export function uploadService(deps: ServiceDependencies) {
   async function expire(upload: Upload): Promise<void> {
     // Bytes are coming for it: that counts more than the clock.
     if (isRunning(upload.id) || (await collecting.keep(upload))) return
-    await records.transition(upload.id, { from: ['pending', 'receiving'], to: 'expired', jobs: endJobs(upload) })
+    await records.transition(upload.id, { from: ['pending', 'receiving'], to: 'expired', jobs: endJobs })
   }
 
   /** Nothing of an upload that its own request broke remains. */
@@ -286,7 +286,7 @@ export function uploadService(deps: ServiceDependencies) {
     if (upload?.state === 'pending')
       await records.transition(id, { from: ['pending'], to: 'receiving' }).catch(ignoreMissing)
     else if (upload?.state !== 'receiving') return false
-    const ended = records.transition(id, { from: ['receiving'], to: 'rejected', rejection, jobs: endJobs(upload) })
+    const ended = records.transition(id, { from: ['receiving'], to: 'rejected', rejection, jobs: endJobs })
     await ended.catch(ignoreMissing)
     return true
   }
