@@ -150,6 +150,7 @@ export function startSweep(
       if (overdue.length > 0) deps.wakeJobs()
       if (left) await pause()
     }
+    while ((await service.lapse(stepSize)) === stepSize) await pause()
     while ((await records.forget(Date.now() - deps.keepEndedMs, stepSize)) === stepSize) await pause()
     while ((await records.forgetClaims(stepSize)) === stepSize) await pause()
     while ((await records.foldLedger(Date.now() - ledgerMs, stepSize)) === stepSize) await pause()

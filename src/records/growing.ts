@@ -3,6 +3,7 @@ import { UploadError } from '../errors.ts'
 import type { ByteRange, Growth, Piece } from '../uploads/object-store.ts'
 import type { Grown } from '../uploads/records.ts'
 import type { Resumable, Upload } from '../uploads/upload.ts'
+import { isCounted } from './holdings.ts'
 import { first, type Operation, query, rows } from './query.ts'
 import { idBytes, idText, toUpload } from './rows.ts'
 import type { Schema } from './schema.ts'
@@ -11,9 +12,10 @@ import { givenUp, type uploadOperations, wrongState } from './uploads.ts'
 /** Uploads whose objects grow over several requests. */
 export function growingOperations(
   db: Kysely<Schema>,
-  { texts: base, count, addJobs, replaceVerdicts, load, write }: ReturnType<typeof uploadOperations>['core'],
+  core: ReturnType<typeof uploadOperations>['core'],
   now: () => number,
 ) {
+  const { texts: base, count, addJobs, replaceVerdicts, load, write } = core
   const texts = growingQueries(db)
 
   return {
@@ -24,19 +26,26 @@ export function growingOperations(
       return { key: row.key, note: row.note, bytes: row.bytes, pieces }
     },
 
-    *grow(id: string, { key, bytes, pieces, expiresAt, jobs }: Grown): Operation<Upload> {
+    *grow(id: string, { key, bytes, pieces, expiresAt, holdsUntil, jobs }: Grown): Operation<Upload> {
       const row = yield* load(id, ['pending', 'receiving'])
       if ((yield* first(texts.growing, { id: row.id }))?.key !== key) throw givenUp()
       if (bytes < row.received) throw wrongState(row.state)
       // What was declared is held already; of the rest at least what counts is, where the quota is asked at all.
-      const held = row.reserved > 0 || isCounted(row.resumable) ? Math.max(row.reserved, bytes) : 0
+      const held = isCounted(row) ? Math.max(row.reserved, bytes) : 0
       yield* count(row, 'reservation', 0, held - row.reserved, true)
       const [newest] = pieces
       if (newest) yield* rows(texts.replacePieces, { key, start: newest.start })
       for (const { start, size, ref, bytes: kept } of pieces)
         yield* rows(texts.insertPiece, { key, start, size, ref, bytes: kept })
       yield* replaceVerdicts(row, jobs)
-      return yield* write(row, { state: 'receiving', received: bytes, reserved: held, expires_at: expiresAt })
+      return yield* write(row, {
+        state: 'receiving',
+        received: bytes,
+        reserved: held,
+        holds_until: held > bytes ? holdsUntil : null,
+        creation: null,
+        expires_at: expiresAt,
+      })
     },
 
     *keptBytes(key: string, { start, end }: ByteRange): Operation<Uint8Array> {
@@ -80,11 +89,6 @@ export function growingOperations(
       return row && toUpload(row)
     },
   }
-}
-
-const isCounted = (resumable: string | null): boolean => {
-  const found: Resumable | null = resumable === null ? null : JSON.parse(resumable)
-  return found?.counted ?? false
 }
 
 function growingQueries(db: Kysely<Schema>) {

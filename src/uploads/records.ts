@@ -99,6 +99,10 @@ export interface NewRecord extends NewUpload {
   readonly resumable?: Upload['resumable']
   /** Digest of what a final upload is made of: there is one for each. */
   readonly joined?: Uint8Array | null
+  /** Digest of who asks for what: it takes over what an earlier equal one holds into which nothing has come. */
+  readonly creation?: Uint8Array | null
+  /** When it goes on to hold only what it has, if nobody comes back to it. `null`: it holds what it has declared to its end. */
+  readonly holdsUntil?: number | null
   readonly expiresAt: number | null
   readonly createdAt: number
   readonly jobs?: readonly NewJob[]
@@ -188,7 +192,17 @@ export interface Grown {
   /** They replace all that are on record from the start of the first of them on. */
   readonly pieces: readonly NewPiece[]
   readonly expiresAt: number
+  /** As for a new record. */
+  readonly holdsUntil: number
   readonly jobs: readonly NewJob[]
+}
+
+/** Somebody has come back to an upload. */
+export interface Hold {
+  /** When it goes on to hold only what it has. */
+  readonly until: number
+  /** When it ends. */
+  readonly expiresAt: number
 }
 
 export interface ListFilter {
@@ -265,6 +279,16 @@ export interface Records {
   create(record: NewRecord): Promise<Upload>
   /** Makes an unfinished upload hold at least `bytes` of quota. @throws {UploadError} `quota_exceeded` */
   reserve(id: string, bytes: number): Promise<void>
+  /** Makes an unfinished upload to which somebody has come back hold what it has declared. @throws {UploadError} `quota_exceeded` */
+  hold(id: string, how: Hold): Promise<Upload>
+  /** Whether the upload holds all that it has declared, and will for a while. */
+  isHeld(id: string): Promise<boolean>
+  /** An upload whose time to hold what it has declared is over holds what it has. */
+  lapse(id: string): Promise<void>
+  /** Ids of such uploads, the oldest first. */
+  lapsing(limit: number): Promise<readonly string[]>
+  /** When the last of the parts ends that may belong together with this one: those of its user, made at most so much later. */
+  siblingsEnd(id: string, withinMs: number): Promise<number | null>
   /** Gives back what an unfinished upload holds beyond what was declared or has come. */
   unreserve(id: string): Promise<void>
   /** Notes the key of another attempt to bring the bytes of a `pending` or `receiving` upload. */
@@ -283,20 +307,6 @@ export interface Records {
 
   /** What is on record of the object of an upload that comes in several requests; `undefined` when it does not grow any more. */
   growth(id: string): Promise<({ readonly key: string } & Growth) | undefined>
-  /** @throws {UploadError} `quota_exceeded`; `upload_state_conflict` when the object has more bytes, or its key was given up */
-  grow(id: string, grown: Grown): Promise<Upload>
-  /** Bytes of the object that are on record, in pieces without a `ref`. */
-  keptBytes(key: string, range: ByteRange): Promise<Uint8Array>
-  /** The object goes on under another key, and what may still come under the old one goes. */
-  renewKey(id: string, from: string, to: string): Promise<void>
-  /** Uploads whose objects grow and of which their writers have noted nothing. */
-  unnoted(): Promise<readonly { readonly id: string; readonly key: string }[]>
-  /** Bytes that the upload will have, when that was not known before. @param reserve bytes of quota to hold */
-  setLength(id: string, bytes: number, reserve: number): Promise<Upload>
-  /** Its client was told that all bytes are there. */
-  answeredEarly(id: string): Promise<void>
-  /** The final upload that is made of this. */
-  joined(digest: Uint8Array): Promise<Upload | undefined>
 
   /**
    * Removes the upload, gives back its bytes and leaves a job that removes the object.

@@ -1,4 +1,5 @@
 import { type ErrorCode, Rejection, UploadError } from '../errors.ts'
+import { aloneWith } from './alone.ts'
 import { arrivalsOf } from './arrivals.ts'
 import { batches } from './batches.ts'
 import { type Body, ingest, type IngestDependencies, type IngestOptions, skip } from './ingest.ts'
@@ -13,6 +14,7 @@ import { resumables } from './resumable.ts'
 import type { Finish, NewUpload, Upload, UploadContextRef } from './upload.ts'
 import { tooLargeForPut } from './upload-url.ts'
 import { runningWork } from './running.ts'
+import { isWholePart, timelyRecords } from './timely.ts'
 import { verdictsOf } from './verdicts.ts'
 
 /** Milliseconds after which an upload that arrives in one request, and whose request was lost track of, expires. */
@@ -27,6 +29,11 @@ export interface ServiceDependencies extends IngestDependencies {
   readonly confirmWithinMs: number
   /** Milliseconds for which an unfinished upload of the resumable protocol is kept after something has come for it. */
   readonly resumeWithinMs: number
+  /** Milliseconds for which an upload to which nobody comes back holds what it has declared. */
+  readonly holdMs: number
+  /** Parts that a final upload may name, and how often the same one. */
+  readonly partsPerUpload: number
+  readonly timesPerPart: number
   readonly locker: Locker
   /** Milliseconds that a request waits for the pipeline. */
   readonly syncBudgetMs: number
@@ -41,14 +48,17 @@ export interface ServiceDependencies extends IngestDependencies {
  * calls; they decide nothing.
  */
 export function uploadService(deps: ServiceDependencies) {
-  const { records, pipeline } = deps
-  const arrivals = arrivalsOf({ records, finish: (upload) => finish(upload, null) })
+  const { pipeline } = deps
   const { stoppable, stop, isRunning } = runningWork()
+  const records = timelyRecords(deps.records, { ...deps, isRunning })
+  const arrivals = arrivalsOf({ records, finish: (upload) => finish(upload, null) })
+  const newestAlone = aloneWith({ locker: deps.locker, stoppable })
   const collections = new Map<string, Promise<Upload>>()
   const collecting = collector(deps)
-  const verdicts = verdictsOf({ ...deps, endJobs, reserveFor, stoppable })
+  const verdicts = verdictsOf({ ...deps, records, endJobs, reserveFor, stoppable })
   const resumable = resumables({
     ...deps,
+    records,
     expiryMs: deps.resumeWithinMs,
     verdicts,
     reserveFor,
@@ -139,8 +149,12 @@ export function uploadService(deps: ServiceDependencies) {
     stop,
   })
 
-  /** Takes the bytes of a `pending` upload from whoever holds its upload URL. They are kept until the confirm, or are all that it needs. */
-  async function put(id: string, body: Body, finishedBy: Finish = 'confirm'): Promise<Upload> {
+  /** Takes the bytes of a `pending` upload from whoever holds its upload URL: the newest request ends the one before it. They are kept until the confirm, or are all that it needs. */
+  function put(id: string, body: Body, finishedBy: Finish = 'confirm'): Promise<Upload> {
+    return newestAlone(id, (signal) => putAlone(id, body, finishedBy, signal))
+  }
+
+  async function putAlone(id: string, body: Body, finishedBy: Finish, signal: AbortSignal): Promise<Upload> {
     const key = objectKey(id)
     const upload = records.stage(id, key)
     let staged = false
@@ -148,7 +162,8 @@ export function uploadService(deps: ServiceDependencies) {
       const known = await upload
       staged = true
       const to = finishedBy === 'arrival' ? 'processing' : 'receiving'
-      const brought = await bring(id, upload, body, { key, draft: known, allowEmpty: true }, to)
+      const options = { key, draft: known, allowEmpty: true, signal }
+      const brought = await bring(id, upload, body, options, to)
       // The verdict comes after the answer. Whoever asks for the upload hears it, and its job is written.
       if (to === 'processing') finish(brought, null).catch(() => {})
       return brought
@@ -163,7 +178,7 @@ export function uploadService(deps: ServiceDependencies) {
     id: string,
     upload: Promise<Upload>,
     body: Body,
-    options: Pick<IngestOptions, 'key' | 'draft' | 'allowEmpty'>,
+    options: Pick<IngestOptions, 'key' | 'draft' | 'allowEmpty'> & { readonly signal?: AbortSignal },
     to: 'receiving' | 'processing',
     keepMs = deps.confirmWithinMs,
   ): Promise<Upload> {
@@ -171,7 +186,7 @@ export function uploadService(deps: ServiceDependencies) {
       const ingested = await ingest(deps, body, {
         ...options,
         upload,
-        signal,
+        signal: options.signal ? AbortSignal.any([options.signal, signal]) : signal,
         reserve: reserveFor(id),
         note: (text) => records.note(options.key, text),
       })
@@ -264,8 +279,26 @@ export function uploadService(deps: ServiceDependencies) {
   /** An upload whose time is over: nobody brings the rest any more. What has come past the gateway may still be confirmed. */
   async function expire(upload: Upload): Promise<void> {
     // Bytes are coming for it: that counts more than the clock.
-    if (isRunning(upload.id) || (await collecting.keep(upload))) return
+    if (isRunning(upload.id) || (await collecting.keep(upload)) || !(await isOver(upload))) return
     await records.transition(upload.id, { from: ['pending', 'receiving'], to: 'expired', jobs: endJobs(upload) })
+  }
+
+  /** Whether the time of an overdue upload is over: a part that is complete stays as long as another one that belongs to it. */
+  async function isOver(upload: Upload): Promise<boolean> {
+    return !isWholePart(upload) || (await records.siblingsEnd(upload.id, deps.resumeWithinMs)) === null
+  }
+
+  /** Uploads to which nobody has come back in time hold what they have from now on. Returns how many there were. */
+  async function lapse(limit: number): Promise<number> {
+    const ids = await records.lapsing(limit)
+    const until = Date.now() + deps.holdMs
+    await Promise.all(
+      ids.map(async (id) => {
+        if (isRunning(id)) await records.hold(id, { until, expiresAt: Date.now() + deps.resumeWithinMs })
+        else await records.lapse(id)
+      }),
+    )
+    return ids.length
   }
 
   /** Nothing of an upload that its own request broke remains. */
@@ -329,8 +362,11 @@ export function uploadService(deps: ServiceDependencies) {
       await verdicts.resume(id)
     },
     resumable,
+    /** As uploads are now: one whose time is over has expired, be the sweep late or not. */
+    records,
     remove,
     expire,
+    lapse,
     recover,
     ...together,
   }
