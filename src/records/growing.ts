@@ -26,6 +26,11 @@ export function growingOperations(
       return { key: row.key, note: row.note, bytes: row.bytes, pieces }
     },
 
+    *growingUnder(key: string): Operation<string | undefined> {
+      const row = yield* first(texts.growingUnder, { key })
+      return row && idText(row.id)
+    },
+
     *grow(id: string, { key, bytes, pieces, expiresAt, holdsUntil, jobs }: Grown): Operation<Upload> {
       const row = yield* load(id, ['pending', 'receiving'])
       if ((yield* first(texts.growing, { id: row.id }))?.key !== key) throw givenUp()
@@ -100,6 +105,9 @@ function growingQueries(db: Kysely<Schema>) {
         .select(['object_intent.object_key as key', 'object_intent.note as note', 'upload.received as bytes'])
         .where('object_intent.upload_id', '=', p.id)
         .where('object_intent.grows', '=', 1),
+    ),
+    growingUnder: query<{ key: string }>()((p) =>
+      db.selectFrom('object_intent').select('upload_id as id').where('object_key', '=', p.key).where('grows', '=', 1),
     ),
     pieces: query<{ key: string }>()((p) =>
       db.selectFrom('object_piece').select(['start', 'size', 'ref']).where('object_key', '=', p.key).orderBy('start'),

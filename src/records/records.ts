@@ -107,6 +107,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     transition: (id, change) => submit(() => uploads.transition(id, change)),
     growth: (id) => read(() => growing.growth(id)),
     grow: (id, grown) => submit(() => growing.grow(id, grown)),
+    growingUnder: (key) => read(() => growing.growingUnder(key)),
     keptBytes: (key, range) => read(() => growing.keptBytes(key, range)),
     renewKey: (id, from, to) => submit(() => growing.renewKey(id, from, to)),
     unnoted: () => read(() => growing.unnoted()),

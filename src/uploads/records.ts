@@ -307,6 +307,22 @@ export interface Records {
 
   /** What is on record of the object of an upload that comes in several requests; `undefined` when it does not grow any more. */
   growth(id: string): Promise<({ readonly key: string } & Growth) | undefined>
+  /** @throws {UploadError} `quota_exceeded`; `upload_state_conflict` when the object has more bytes, or its key was given up */
+  grow(id: string, grown: Grown): Promise<Upload>
+  /** Id of the upload whose object grows under this key. */
+  growingUnder(key: string): Promise<string | undefined>
+  /** Bytes of the object that are on record, in pieces without a `ref`. */
+  keptBytes(key: string, range: ByteRange): Promise<Uint8Array>
+  /** The object goes on under another key, and what may still come under the old one goes. */
+  renewKey(id: string, from: string, to: string): Promise<void>
+  /** Uploads whose objects grow and of which their writers have noted nothing. */
+  unnoted(): Promise<readonly { readonly id: string; readonly key: string }[]>
+  /** Bytes that the upload will have, when that was not known before. @param reserve bytes of quota to hold */
+  setLength(id: string, bytes: number, reserve: number): Promise<Upload>
+  /** Its client was told that all bytes are there. */
+  answeredEarly(id: string): Promise<void>
+  /** The final upload that is made of this. */
+  joined(digest: Uint8Array): Promise<Upload | undefined>
 
   /**
    * Removes the upload, gives back its bytes and leaves a job that removes the object.

@@ -259,6 +259,17 @@ export function resumables(given: ResumableDependencies) {
       if (upload && isUnfinished(upload)) await finish(upload)
     },
 
+    /** Cuts off what the object of an upload has beyond what counts, and had before that time; a running request does so by itself. */
+    async trim(id: string, before: number): Promise<void> {
+      const upload = await records.get(id)
+      if (!upload || sessions.has(id)) return
+      await alone(id, async () => {
+        const growth = await records.growth(id)
+        if (growth) await store.excess?.(growth.key, growth, { before, cut: true })
+        return upload
+      })
+    },
+
     /** At the start: what was asked of the store before may come after all, and nothing else may come under those keys then. */
     async recover(): Promise<void> {
       if (store.settledMs === undefined) return
