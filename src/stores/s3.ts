@@ -133,11 +133,11 @@ export function s3Store(options: S3StoreOptions): S3Store {
       else await abortUpload(client, at(key), note)
       await remove(key)
     },
-    async excess(key, { note, pieces }, options) {
+    async excess(key, { note, pieces }, how) {
       if (note === null) return 0
       const counted = pieces.filter(({ ref }) => ref !== null).length
       const upload = { ...at(key), UploadId: note }
-      return excessOf(client, upload, counted, options).catch((error: unknown) => {
+      return excessOf(client, upload, counted, how).catch((error: unknown) => {
         // It has been made an object meanwhile.
         if (error instanceof UploadError && answered(error.cause, 'NoSuchUpload')) return 0
         throw error

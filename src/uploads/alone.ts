@@ -8,7 +8,11 @@ const askAgainSeconds = 1
 export interface AloneDependencies {
   readonly locker: Locker
   /** Work that ends, with the reason, when somebody ends the upload. */
-  stoppable(id: string, work: (signal: AbortSignal) => Promise<Upload>, stopped?: AbortController): Promise<Upload>
+  readonly stoppable: (
+    id: string,
+    work: (signal: AbortSignal) => Promise<Upload>,
+    stopped?: AbortController,
+  ) => Promise<Upload>
 }
 
 /** Lets one request at a time write to an upload: the newest. The one before it has ended when its work begins. */

@@ -25,7 +25,11 @@ export interface ResumableDependencies extends Omit<AppendDependencies, 'onlooke
   readonly locker: Locker
   readonly verdicts: VerdictWaits
   /** Work that ends, with the reason, when somebody ends the upload. */
-  stoppable(id: string, work: (signal: AbortSignal) => Promise<Upload>, stopped?: AbortController): Promise<Upload>
+  readonly stoppable: (
+    id: string,
+    work: (signal: AbortSignal) => Promise<Upload>,
+    stopped?: AbortController,
+  ) => Promise<Upload>
   /** Removes all that is left of the upload. */
   discard(id: string): Promise<void>
   /** Ends an upload whose bytes are refused. */

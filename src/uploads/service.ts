@@ -4,6 +4,7 @@ import { arrivalsOf } from './arrivals.ts'
 import { batches } from './batches.ts'
 import { type Body, ingest, type IngestDependencies, type IngestOptions, skip } from './ingest.ts'
 import { collector } from './collect.ts'
+import { endings } from './endings.ts'
 import type { Locker } from './locker.ts'
 import { type Begun, newRecord } from './new-record.ts'
 import { objectKey } from './object-key.ts'
@@ -55,6 +56,7 @@ export function uploadService(deps: ServiceDependencies) {
   const newestAlone = aloneWith({ locker: deps.locker, stoppable })
   const collections = new Map<string, Promise<Upload>>()
   const collecting = collector(deps)
+  const { discard, reject, rejectReceiving, lapse } = endings({ ...deps, records, isRunning, endJobs })
   const verdicts = verdictsOf({ ...deps, records, endJobs, reserveFor, stoppable })
   const resumable = resumables({
     ...deps,
@@ -288,42 +290,6 @@ export function uploadService(deps: ServiceDependencies) {
     return !isWholePart(upload) || (await records.siblingsEnd(upload.id, deps.resumeWithinMs)) === null
   }
 
-  /** Uploads to which nobody has come back in time hold what they have from now on. Returns how many there were. */
-  async function lapse(limit: number): Promise<number> {
-    const ids = await records.lapsing(limit)
-    const until = Date.now() + deps.holdMs
-    await Promise.all(
-      ids.map(async (id) => {
-        if (isRunning(id)) await records.hold(id, { until, expiresAt: Date.now() + deps.resumeWithinMs })
-        else await records.lapse(id)
-      }),
-    )
-    return ids.length
-  }
-
-  /** Nothing of an upload that its own request broke remains. */
-  async function discard(id: string, key?: string): Promise<void> {
-    const gone = records.remove(id, { jobs: endJobs, force: true })
-    await Promise.all([key === undefined ? undefined : records.abandon(key), gone.catch(ignoreMissing)])
-    deps.wakeJobs()
-  }
-
-  async function reject(id: string, key: string, rejection: Rejection): Promise<void> {
-    if (await rejectReceiving(id, rejection)) await records.abandon(key)
-    deps.wakeJobs()
-  }
-
-  /** The verdict has written its own rejection; one that came before it is written here. */
-  async function rejectReceiving(id: string, rejection: Rejection): Promise<boolean> {
-    const upload = await records.get(id)
-    if (upload?.state === 'pending')
-      await records.transition(id, { from: ['pending'], to: 'receiving' }).catch(ignoreMissing)
-    else if (upload?.state !== 'receiving') return false
-    const ended = records.transition(id, { from: ['receiving'], to: 'rejected', rejection, jobs: endJobs(upload) })
-    await ended.catch(ignoreMissing)
-    return true
-  }
-
   function endJobs(upload: Upload): NewJob[] {
     return pipeline.afterTerminate(upload).map((plugin) => ({ kind: 'after-terminate', upload, plugin }) as const)
   }
@@ -376,7 +342,3 @@ export type UploadService = ReturnType<typeof uploadService>
 
 /** What a confirm is told when the upload has changed since it looked. */
 const racedCodes: ReadonlySet<ErrorCode> = new Set(['upload_state_conflict', 'upload_not_received'])
-
-function ignoreMissing(error: unknown): void {
-  if (!(error instanceof UploadError && error.code === 'not_found')) throw error
-}

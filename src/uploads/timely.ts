@@ -7,7 +7,7 @@ export interface TimelyDependencies {
   /** Milliseconds for which an unfinished upload of the resumable protocol is kept after something has come for it. */
   readonly resumeWithinMs: number
   /** Whether something is going on for the upload. */
-  isRunning(id: string): boolean
+  readonly isRunning: (id: string) => boolean
 }
 
 /**

@@ -1,6 +1,4 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
-import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { addKeys, eventually, pause, withRecords } from '../../../support/client.ts'
 import type { TestGateway } from '../../../support/gateway.ts'
@@ -19,6 +17,9 @@ const second = 1_000
 
 const sha1 = (bytes: Uint8Array): string => createHash('sha1').update(bytes).digest('base64')
 
+const held = async (by: Tus): Promise<number> => (await by.usage()).storage.reserved_bytes
+const used = async (by: Tus): Promise<number> => (await by.usage()).storage.used_bytes
+
 /** What uploads hold of the quota and of the disk, and for how long. */
 export function holdingsSuite({ place, main, breaches }: Bench): void {
   let gateway: TestGateway
@@ -33,14 +34,12 @@ export function holdingsSuite({ place, main, breaches }: Bench): void {
   afterAll(() => gateway.close())
 
   /** A workspace of its own. */
-  async function within(quota: number, at = gateway, by = tus): Promise<Tus> {
+  async function within(quota: number): Promise<Tus> {
     const workspaceId = `tus-${randomUUID()}`
-    const { key } = await addKeys(at, { key: { workspaceId } })
-    await withRecords(at, (records) => records.setQuota(workspaceId, quota))
-    return by.as(key)
+    const { key } = await addKeys(gateway, { key: { workspaceId } })
+    await withRecords(gateway, (records) => records.setQuota(workspaceId, quota))
+    return tus.as(key)
   }
-  const held = async (by: Tus): Promise<number> => (await by.usage()).storage.reserved_bytes
-  const used = async (by: Tus): Promise<number> => (await by.usage()).storage.used_bytes
 
   describe('what is refused', () => {
     const over = randomBytes(4 * mib)
@@ -247,14 +246,5 @@ export function endingsSuite({ place, breaches }: Bench): void {
 async function bytesOf(place: Place, gateway: TestGateway, id: string): Promise<number> {
   const growth = await withRecords(gateway, (records) => records.growth(id))
   if (!growth) throw new Error('The upload does not grow.')
-  if (place.takesPuts) {
-    const file = join(gateway.dataDir, 'objects', 'open', growth.key.replace('/', '-'))
-    return stat(file).then(
-      ({ size }) => size,
-      () => 0,
-    )
-  }
-  const doctor = await gateway.run('doctor')
-  expect(doctor.json).toMatchObject({ findings: [] })
-  return growth.bytes
+  return place.growing(gateway, growth.key)
 }
