@@ -31,6 +31,8 @@ export function readEnvironment(env: Environment): Map<Option, unknown> {
     if (given === undefined) continue
     const value = option.read ? option.read(given.text) : given.text
     if (!z.safeParse(option.type, value).success) {
+      // What a shell or compose makes of a variable that is not set, unless it says something here.
+      if (given.text === '' && !given.hidden) continue
       throw wrongValue(given.name, describeValue(given.text, given.hidden || option.secret), option.takes)
     }
     set.set(option, value)
@@ -42,9 +44,9 @@ export function readEnvironment(env: Environment): Map<Option, unknown> {
 function find(env: Environment, variable: string): Given | undefined {
   const text = env[variable]
   const name = variable + inFile
-  const path = env[name]
+  const path = env[name] || undefined
   if (path === undefined) return text === undefined ? undefined : { name: variable, text, hidden: false }
-  if (text !== undefined) throw new ConfigError(`${variable} and ${name} exclude each other: set one.`)
+  if (text) throw new ConfigError(`${variable} and ${name} exclude each other: set one.`)
   return { name, text: readValueFile(name, path), hidden: true }
 }
 

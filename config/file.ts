@@ -19,7 +19,7 @@ export interface ConfigFile {
  */
 export async function readConfigFile(cwd: string, named: string | undefined): Promise<ConfigFile | undefined> {
   const path = resolve(cwd, named ?? 'uploads.config.ts')
-  if (named === '' || !existsSync(path)) {
+  if (!existsSync(path)) {
     if (named === undefined) return undefined
     throw wrongValue('FAIRLEAD_CONFIG', describeValue(named), 'the path of a configuration file that exists')
   }

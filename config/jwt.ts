@@ -41,7 +41,7 @@ export const jwt = z.strictObject({
     meaning: '`azp` must be one of these; a token without it is refused then.',
   }),
   algorithms: option(
-    { type: z.array(z.enum(algorithms)).min(1), takes: `a list of ${algorithms.join(', ')}` },
+    { type: z.array(z.enum(algorithms)).min(1), takes: `a list of ${algorithms.join(', ')}`, read: readList },
     ['RS256', 'ES256', 'EdDSA'],
     { meaning: 'Signatures that are taken; `EdDSA` may also be called `Ed25519`. Symmetric ones never are.' },
   ),

@@ -5,7 +5,7 @@ import { ConfigError } from './error.ts'
 import { type Environment, environmentWarnings, readEnvironment } from './environment.ts'
 import { faultIn, isRecord, valueAt } from './fault.ts'
 import { readConfigFile } from './file.ts'
-import { checkPlugins, defaultPlugins } from './plugins.ts'
+import { checkPlugins, loadPlugins } from './plugins.ts'
 import { configSchema, options, type UserConfig } from './schema.ts'
 import { parseSqliteUrl } from './values.ts'
 
@@ -21,7 +21,7 @@ export interface Config extends DeepReadonly<Omit<Values, 'database' | 'storage'
   readonly database: { readonly url: string; readonly path: string }
   readonly storage: { readonly driver: 'disk' | 's3'; readonly directory: string }
   readonly plugins: readonly Plugin[]
-  /** One line each about variables that change nothing. */
+  /** One line each about variables that change nothing, and about what an operator should know. */
   readonly warnings: readonly string[]
 }
 
@@ -39,7 +39,7 @@ export interface LoadOptions {
  * @throws {ConfigError} about the first thing that is wrong.
  */
 export async function loadConfig({ cwd, env, config }: LoadOptions): Promise<Config> {
-  const file = config === undefined ? await readConfigFile(cwd, env['FAIRLEAD_CONFIG']) : undefined
+  const file = config === undefined ? await readConfigFile(cwd, env['FAIRLEAD_CONFIG'] || undefined) : undefined
   const content = config ?? file?.content
   if (content !== undefined) check(content, file?.label)
   const variables = readEnvironment(env)
@@ -48,14 +48,14 @@ export async function loadConfig({ cwd, env, config }: LoadOptions): Promise<Con
     put(merged, option.path, variables.get(option) ?? valueAt(content, option.path))
   const values = check(merged)
   checkTogether(values)
-  const plugins = values.plugins ?? (await defaultPlugins())
+  const plugins = await loadPlugins(values.plugins)
   checkPlugins(plugins)
   return deepFreeze({
     ...values,
     ...places(cwd, values),
     categories: Object.assign(Object.create(null), values.categories), // a name such as `constructor` finds nothing
     plugins: Object.freeze([...plugins]),
-    warnings: environmentWarnings(env),
+    warnings: [...environmentWarnings(env), ...brakeWarnings(values)],
   })
 }
 
@@ -73,6 +73,17 @@ function checkTogether({ storage, s3, jwt }: Values): void {
     throw new ConfigError('FAIRLEAD_S3_ACCESS_KEY_ID and FAIRLEAD_S3_SECRET_ACCESS_KEY go together: one is missing.')
   if (jwt.jwksUrl !== undefined && jwt.publicKey !== undefined)
     throw new ConfigError('FAIRLEAD_JWT_JWKS_URL and FAIRLEAD_JWT_PUBLIC_KEY exclude each other: set one.')
+}
+
+const loopback = /^(localhost|127\.\d+\.\d+\.\d+|\[?::1\]?)$/i
+
+/** Where others than this machine can come, a key that got lost can fill the store. */
+function brakeWarnings({ server: { host, publicUrl }, limits }: Values): string[] {
+  const isPublic = !loopback.test(host) || (publicUrl !== null && !loopback.test(new URL(publicUrl).hostname))
+  if (!isPublic || limits.workspaceQuota !== null || limits.requestsPerMinute !== 0) return []
+  return [
+    'Others can reach this server, and nothing limits how much a workspace stores or how often a key asks: set FAIRLEAD_WORKSPACE_QUOTA (limits.workspaceQuota) and FAIRLEAD_RATE_LIMIT (limits.requestsPerMinute).',
+  ]
 }
 
 /** Options stand at the top or in one group. */

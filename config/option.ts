@@ -8,7 +8,7 @@ export interface OptionFacts {
   readonly takes: string
   /** The default, as the documentation shows it. */
   readonly fallback: string
-  /** The environment variable that overrides the option. */
+  /** The environment variable that overrides the option, where it is not named after the option's path. */
   readonly variable?: string
   /** Makes the variable's text what a configuration file would hold. Without it the text is taken as it is. */
   readonly read?: (text: string) => unknown
@@ -53,7 +53,18 @@ export function absent<T extends z.ZodType>(kind: Kind<T>, fallback: string, wor
 export function listOptions(schema: z.core.$ZodType, path: readonly string[] = []): Option[] {
   const own = facts.get(schema)
   const nested = children(schema).flatMap(([name, child]) => listOptions(child, [...path, name]))
-  return own ? [{ ...own, path, type: schema }, ...nested] : nested
+  return own ? [{ ...variableOf(path), ...own, path, type: schema }, ...nested] : nested
+}
+
+/** Groups whose names are left out of variables. */
+const unnamedGroups: readonly (string | undefined)[] = ['server', 'limits']
+
+/** `s3.publicEndpoint` is `FAIRLEAD_S3_PUBLIC_ENDPOINT`. What is below a name that the operator chooses has no variable of its own. */
+function variableOf(path: readonly string[]): Pick<OptionFacts, 'variable'> {
+  if (path.includes('<name>')) return {}
+  const named = unnamedGroups.includes(path[0]) ? path.slice(1) : path
+  const words = named.map((name) => name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase())
+  return { variable: `FAIRLEAD_${words.join('_')}` }
 }
 
 function children(schema: z.core.$ZodType): [string, z.core.$ZodType][] {

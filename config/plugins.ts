@@ -25,21 +25,28 @@ const shape = z.looseObject({
   close: hook,
 })
 
+/** Plugins that come with the gateway, by name: each stands for itself with its defaults. */
+export const builtInNames = ['sniff-type', 'quota', 'media-info'] as const
+type BuiltInName = (typeof builtInNames)[number]
+const isBuiltIn = (plugin: Plugin | BuiltInName): plugin is BuiltInName => builtInNames.some((name) => name === plugin)
+
 /** Checks a plugin and keeps the object itself: it may be an instance with state. */
-export const pluginType = z.custom<Plugin>().superRefine((plugin, ctx) => {
+export const pluginType = z.custom<Plugin | BuiltInName>().superRefine((plugin, ctx) => {
+  if (isBuiltIn(plugin)) return
   for (const { path, message } of shape.safeParse(plugin).error?.issues ?? [])
     ctx.addIssue({ code: 'custom', path, message })
 })
 
-/** What runs when the configuration names no plugins. Loaded only then: the media parsers are large. */
-export async function defaultPlugins(): Promise<Plugin[]> {
-  const [{ sniffType }, { quota }, { mediaInfo }] = await Promise.all([
-    import('../plugins/sniff-type.ts'),
-    import('../plugins/quota.ts'),
-    import('../plugins/media-info.ts'),
-  ])
-  return [sniffType(), quota(), mediaInfo()]
+/** Loaded only when they are listed: the media parsers are large. */
+const builtIn: Readonly<Record<BuiltInName, () => Promise<Plugin>>> = {
+  'sniff-type': async () => (await import('../plugins/sniff-type.ts')).sniffType(),
+  quota: async () => (await import('../plugins/quota.ts')).quota(),
+  'media-info': async () => (await import('../plugins/media-info.ts')).mediaInfo(),
 }
+
+/** @param listed without a list: all that come with the gateway */
+export const loadPlugins = (listed: readonly (Plugin | BuiltInName)[] = builtInNames): Promise<Plugin[]> =>
+  Promise.all(listed.map(async (plugin) => (isBuiltIn(plugin) ? builtIn[plugin]() : plugin)))
 
 /**
  * Plugins run in their order, so what one requires an earlier one must provide, and only one may.

@@ -43,7 +43,8 @@ export const s3 = z.strictObject({
     meaning: 'What the server is, where servers differ: see docs/s3.md.',
   }),
   downloads: option(oneOf(['redirect', 'proxy']), 'redirect', {
-    meaning: 'Whether a download is sent on to a presigned URL of the store, or passes through the gateway.',
+    meaning:
+      'Whether a download by a signed address is sent on to a presigned URL of the store, or passes through the gateway as one with credentials in its headers always does.',
   }),
   settle: option(seconds(day), 600, {
     meaning:

@@ -16,7 +16,7 @@ import {
   whole,
   yesOrNo,
 } from './option.ts'
-import { pluginType } from './plugins.ts'
+import { builtInNames, pluginType } from './plugins.ts'
 import { s3 } from './s3.ts'
 import * as values from './values.ts'
 
@@ -132,6 +132,11 @@ export const configSchema = z.strictObject({
     secret: true,
     meaning: 'Signs URLs and tokens. Without it: made at the first start and kept in `<dataDir>/secret`.',
   }),
+  secretPrevious: option({ type: z.nullable(z.string().min(32)), takes: 'at least 32 characters' }, null, {
+    secret: true,
+    meaning:
+      'The secret that was in force before `secret`: what it has signed stays good, and nothing new is signed with it. See docs/operations.md.',
+  }),
   database: database.prefault({}),
   storage: storage.prefault({}),
   s3: s3.prefault({}),
@@ -145,18 +150,16 @@ export const configSchema = z.strictObject({
       }),
       filesPerBatch: option(whole(1, 1_000), 100, { meaning: 'Files that one form may bring.' }),
       openUploads: option(whole(1, 10_000_000), 5_000, {
-        variable: 'FAIRLEAD_OPEN_UPLOADS',
         meaning: 'Uploads of one workspace that may be unfinished at a time.',
       }),
       bareRecords: option(whole(1, 10_000_000), 50_000, {
-        variable: 'FAIRLEAD_BARE_RECORDS',
         meaning:
           'Records of one workspace that hold no bytes: unfinished, refused, expired and empty uploads. Beyond it new uploads push out the oldest refused and expired ones.',
       }),
       requestsPerMinute: option(whole(0, 1_000_000), 0, {
         variable: 'FAIRLEAD_RATE_LIMIT',
         meaning:
-          'Requests a minute for each API key or user, and requests without valid credentials for each address; 0: no limit.',
+          'Requests a minute for each API key or user, and requests without valid credentials for each address; 0: no limit for keys and users, and 300 without valid credentials.',
       }),
     })
     .prefault({}),
@@ -180,7 +183,6 @@ export const configSchema = z.strictObject({
         meaning: 'How long an unfinished tus upload is kept after something has come for it.',
       }),
       holdFor: option(seconds(90 * day), 300, {
-        variable: 'FAIRLEAD_TUS_HOLD_FOR',
         meaning:
           'How long an unfinished tus upload holds the bytes that it has declared and not sent, after something has come for it. Afterwards it holds what it has, and the next request reserves the rest again.',
       }),
@@ -213,7 +215,9 @@ export const configSchema = z.strictObject({
   categories: option(
     {
       type: z.record(z.string().regex(/^[a-z0-9_-]{1,64}$/), category),
-      takes: 'names of 1 to 64 of a-z, 0-9, _ and -, each with { extensions?, types?, maxSize? }',
+      takes:
+        'names of 1 to 64 of a-z, 0-9, _ and -, each with { extensions?, types?, maxSize? }; in a variable as JSON',
+      read: values.readJson,
     },
     Object.fromEntries(categoryNames.map((name) => [name, {}])),
     {
@@ -256,7 +260,8 @@ export const configSchema = z.strictObject({
   plugins: absent(
     {
       type: z.array(pluginType),
-      takes: 'a list of plugin objects as their factories return them, such as sniffType()',
+      takes: `a list of plugin objects as their factories return them, such as sniffType(), or of names: ${builtInNames.join(', ')}`,
+      read: values.readList,
     },
     'sniffType(), quota(), mediaInfo()',
     { meaning: 'What looks at files, in this order.' },

@@ -5,6 +5,8 @@ import { ignoreMissing } from '../src/errors.ts'
 import { ConfigError, oneLine } from './error.ts'
 
 const secretBytes = 32
+/** What the file holds that is made at the first start. */
+const fileDigits = /^[0-9a-f]{64}$/
 const largestFile = 1024 // bytes; more than a secret ever has
 
 export interface Secret {
@@ -34,6 +36,13 @@ export async function loadSecret(dataDir: string, configured: string | null): Pr
       },
     )
   }
+}
+
+/** What an earlier secret was: the text that was configured, or the digits of the file that the gateway had made. */
+export function previousSecrets(configured: string | null): Uint8Array[] {
+  if (configured === null) return []
+  const text = new TextEncoder().encode(configured)
+  return fileDigits.test(configured) ? [text, Buffer.from(configured, 'hex')] : [text]
 }
 
 async function readSecret(path: string): Promise<Secret | undefined> {

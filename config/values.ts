@@ -32,6 +32,15 @@ export const readBoolean = (text: string): boolean | string =>
 /** Comma-separated, spaces around an entry do not count. */
 export const readList = (text: string): string[] => text.split(',').map((entry) => entry.trim())
 
+/** JSON as an environment variable holds it; any other text stays, and the schema refuses it. */
+export function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
 export function readTrustProxy(text: string): boolean | number | string[] {
   if (text === 'true' || text === 'false') return text === 'true'
   const hops = readNumber(text)

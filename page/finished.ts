@@ -38,7 +38,10 @@ export function finishedList({ section, list, announce }: FinishedOptions): (fil
       return
     }
     if (status !== 'confirmed') {
-      body.replaceChildren(title, line(`The gateway did not keep it: ${status ?? 'unknown'}.`, 'bad'))
+      body.replaceChildren(
+        title,
+        line(`The gateway did not keep it: ${reasonOf(asked.data) ?? `${status ?? 'unknown'}.`}`, 'bad'),
+      )
       return announce(`${name} was not kept.`, 'bad')
     }
     title.textContent = textOf(asked.data['filename']) ?? name
@@ -64,16 +67,26 @@ export function finishedList({ section, list, announce }: FinishedOptions): (fil
 }
 
 function factsOf(record: Json): readonly (readonly [string, string])[] {
-  const [size, width, height, duration] = ['size_bytes', 'width', 'height', 'duration'].map((one) =>
+  const [size, width, height, duration, pages] = ['size_bytes', 'width', 'height', 'duration', 'pages'].map((one) =>
     numberOf(record[one]),
   )
+  const { codecs } = record
   return [
     ['Type', textOf(record['content_type']) ?? 'unknown'],
     ['Size', size === undefined ? 'unknown' : bytesText(size)],
     ...(width === undefined || height === undefined ? [] : [['Dimensions', `${width} × ${height}`] as const]),
     ...(duration === undefined ? [] : [['Duration', `${Number(duration.toFixed(2))} s`] as const]),
+    ...(pages === undefined ? [] : [['Pages', String(pages)] as const]),
+    ...(Array.isArray(codecs) && codecs.length > 0 ? [['Codecs', codecs.join(', ')] as const] : []),
     ['Id', textOf(record['id']) ?? ''],
   ]
+}
+
+/** Why the file was refused. */
+function reasonOf({ rejection }: Json): string | undefined {
+  return typeof rejection === 'object' && rejection !== null && 'detail' in rejection
+    ? textOf(rejection.detail)
+    : undefined
 }
 
 function factList(facts: readonly (readonly [string, string])[]): HTMLElement {

@@ -1,6 +1,8 @@
 import { BudgetError, type ByteSource, type Plugin } from '../src/plugin.ts'
 import { checkedFacts } from './media-info/facts.ts'
-import { ParserFault, ParserProcess } from './media-info/parser-process.ts'
+import { Findings } from './media-info/findings.ts'
+import { ParserFault } from './media-info/parser-process.ts'
+import { Parsers } from './media-info/parsers.ts'
 import type { Kind } from './media-info/protocol.ts'
 
 const maxReadBytes = 64 * 1024 * 1024 // of one file
@@ -8,6 +10,7 @@ const maxReadCalls = 64 // of one file, each perhaps a request to a remote store
 const maxPictureBytes = 256 * 1024 * 1024 // of a file that is opened by its path, for which a remote store is copied
 const hookTimeoutMs = 60_000 // with the wait for its turn and for the store
 const idleMs = 30_000
+const cpuMs = 2_000 // of the processor, for one file: the largest that is walked through takes a tenth of it
 /** `.ts`, or `.js` where it is compiled. */
 const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
 
@@ -18,12 +21,14 @@ export interface MediaInfoOptions {
 
 /**
  * Establishes the size, length, codecs and number of frames or pages of pictures, films, sounds and PDFs, from their headers;
- * nothing is decoded. The parsers run in a process of their own, which is killed when a file takes too long or too much memory.
+ * nothing is decoded. The parsers run in processes of their own, which are killed when a file takes too long or too much memory.
  * A file that defeats them keeps `null`; it is not refused, nor is one when the parsers themselves fail.
  */
 export function mediaInfo(options: MediaInfoOptions = {}): Plugin {
-  const parsers = new ParserProcess({
+  const findings = new Findings()
+  const parsers = new Parsers({
     timeoutMs: options.timeoutMs ?? 5_000,
+    cpuMs,
     idleMs,
     script: new URL(`media-info/worker${extension}`, import.meta.url),
   })
@@ -37,8 +42,14 @@ export function mediaInfo(options: MediaInfoOptions = {}): Plugin {
       const { contentType } = ctx.upload.properties
       const kind = kindOf(contentType)
       if (kind === undefined) return undefined
-      const job = { kind, size: bytes.size, read: capped(bytes), path: () => pathOf(bytes), signal: ctx.signal }
-      const { found, reason, killed } = await parsers.run(job).catch((fault: unknown) => {
+      const { sha256, workspaceId } = ctx.upload
+      const look = () => {
+        const job = { kind, size: bytes.size, read: capped(bytes), path: () => pathOf(bytes), signal: ctx.signal }
+        return parsers.run(workspaceId, job)
+      }
+      const outcome =
+        sha256 === null ? look() : findings.of(`${workspaceId} ${kind} ${bytes.size} ${sha256}`, ctx.signal, look)
+      const { found, reason, killed } = await outcome.catch((fault: unknown) => {
         if (!(fault instanceof ParserFault)) throw fault
         ctx.log.error({ plugin: 'media-info', uploadId: ctx.upload.id, err: fault }, 'the media parser failed')
         return { found: {}, reason: undefined, killed: false }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { ConfigError } from '../config/error.ts'
 import type { Config } from '../config/load.ts'
-import { loadSecret } from '../config/secret.ts'
+import { loadSecret, previousSecrets } from '../config/secret.ts'
 import { openLocker, openRecords, openStore } from './drivers.ts'
 import { dialects } from './dialects/all.ts'
 import type { DialectDependencies } from './dialects/dialect.ts'
@@ -93,7 +93,7 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     await plugin.setup?.({ log, directory: () => pluginFolder(config.dataDir, plugin.name) })
   const plugins = metrics?.plugins(config.plugins) ?? config.plugins
   const pipeline = pluginRunner({ plugins, store, log })
-  const tokens = makeTokens(secret.bytes)
+  const tokens = makeTokens(secret.bytes, previousSecrets(config.secretPrevious))
   let stopping = false
   const wakeJobs = () => worker.wake()
   const service = uploadService({

@@ -7,6 +7,7 @@ export const errorTitles = {
   invalid_json: 'Invalid JSON',
   empty_body: 'Empty body',
   invalid_multipart: 'Invalid multipart body',
+  checksum_invalid: 'Checksum cannot be checked',
   unauthenticated: 'Authentication required',
   api_key_reserved: 'API key reserved',
   token_expired: 'Token expired',
@@ -64,6 +65,8 @@ export interface UploadErrorOptions {
   readonly retryAfter?: number
   /** The upload was ended by this before: it is gone. */
   readonly ended?: boolean
+  /** Nothing is wrong: what was asked for waits for its turn, and its job asks again. */
+  readonly postponed?: boolean
 }
 
 /** A failure with a code from the catalogue. The domain throws it; only `src/http/problem.ts` knows HTTP. */
@@ -74,6 +77,7 @@ export class UploadError extends Error {
   readonly faults: readonly ValidationFault[]
   readonly retryAfter: number | undefined
   readonly ended: boolean
+  readonly postponed: boolean
 
   constructor(code: ErrorCode, message: string, options: UploadErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
@@ -82,6 +86,7 @@ export class UploadError extends Error {
     this.faults = options.faults ?? []
     this.retryAfter = options.retryAfter
     this.ended = options.ended ?? false
+    this.postponed = options.postponed ?? false
   }
 }
 

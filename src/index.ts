@@ -4,6 +4,7 @@ export {
   type Awaitable,
   type BootContext,
   BudgetError,
+  BusyError,
   type ByteSource,
   type CreatePatch,
   type NewUpload,

@@ -11,10 +11,12 @@ export function logger(level: string): Logger {
         paths: [
           'authorization',
           'secret',
+          'secretPrevious',
           'key',
           'signature',
           '*.authorization',
           '*.secret',
+          '*.secretPrevious',
           '*["x-api-key"]',
           '*.signature',
         ],

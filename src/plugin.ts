@@ -137,3 +137,10 @@ export interface Plugin {
 export class BudgetError extends Error {
   override readonly name = 'BudgetError'
 }
+
+/**
+ * Too much waits already. It is no fault: the client hears that its upload is `processing`, and the hook runs again later.
+ */
+export class BusyError extends Error {
+  override readonly name = 'BusyError'
+}

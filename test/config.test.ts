@@ -1,11 +1,14 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { safeParse } from 'zod'
 import { configurationPage, withOptions } from '../config/docs.ts'
 import { ConfigError } from '../config/error.ts'
 import { type Config, loadConfig } from '../config/load.ts'
 import { options } from '../config/schema.ts'
+import { valueAt } from '../config/fault.ts'
 import type { Plugin } from '../src/plugin.ts'
 
 let root = ''
@@ -52,24 +55,23 @@ interface Case {
 }
 
 const pem = '-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----'
-const badUrls = ['', 's3.example.com', 'ftp://x', 'https://u:pw@x', 'https://x/?a', 'https://x/#b']
+const badUrls = ['s3.example.com', 'ftp://x', 'https://u:pw@x', 'https://x/?a', 'https://x/#b']
 
 const variables: Readonly<Record<string, Case>> = {
   FAIRLEAD_HOST: {
     pick: (config) => config.server.host,
     good: { '0.0.0.0': '0.0.0.0', '::': '::', 'files.example.com': 'files.example.com', localhost: 'localhost' },
-    bad: ['', '127.0.0.1:8080', 'http://x', '127.0.0.256', '[::1]', 'a b', '-a', 'a..b'],
+    bad: ['127.0.0.1:8080', 'http://x', '127.0.0.256', '[::1]', 'a b', '-a', 'a..b'],
   },
   FAIRLEAD_PORT: {
     pick: (config) => config.server.port,
     good: { 0: 0, 65535: 65_535 },
-    bad: ['', 'abc', '-1', '65536', '80.5', '1e3', '0x50', ' 80', '80\r', '99999999999999999999'],
+    bad: ['abc', '-1', '65536', '80.5', '1e3', '0x50', ' 80', '80\r', '99999999999999999999'],
   },
   FAIRLEAD_PUBLIC_URL: {
     pick: (config) => config.server.publicUrl,
     good: { 'https://Up.example.com/': 'https://up.example.com', 'http://x:8080/files/': 'http://x:8080/files' },
     bad: [
-      '',
       'up.example.com',
       'ftp://x',
       'https://x/?a',
@@ -83,12 +85,12 @@ const variables: Readonly<Record<string, Case>> = {
   FAIRLEAD_PUBLISH: {
     pick: (config) => config.server.publishedPort,
     good: { 1: 1, 65535: 65_535 },
-    bad: ['', '0', 'abc', '65536', '80.5'],
+    bad: ['0', 'abc', '65536', '80.5'],
   },
   FAIRLEAD_TRUST_PROXY: {
     pick: (config) => config.server.trustProxy,
     good: { true: true, false: false, 2: 2, '10.0.0.0/8, ::1': ['10.0.0.0/8', '::1'] },
-    bad: ['', 'yes', '-1', '65', '10.0.0.0/33', 'fd00::/129', '10.0.0/8', '10.0.0.0/8,', 'proxy.local', '1.5', 'TRUE'],
+    bad: ['yes', '-1', '65', '10.0.0.0/33', 'fd00::/129', '10.0.0/8', '10.0.0.0/8,', 'proxy.local', '1.5', 'TRUE'],
   },
   FAIRLEAD_CORS_ORIGINS: {
     pick: (config) => config.server.corsOrigins,
@@ -111,24 +113,29 @@ const variables: Readonly<Record<string, Case>> = {
       trace: 'trace',
       silent: 'silent',
     },
-    bad: ['', 'INFO', 'verbose', '30'],
+    bad: ['INFO', 'verbose', '30'],
   },
   FAIRLEAD_DATA_DIR: {
     pick: (config) => config.dataDir,
     good: { '/srv/fairlead': '/srv/fairlead' },
-    bad: ['', 'a\0b'],
+    bad: ['a\0b'],
   },
-  FAIRLEAD_SECRET: { pick: (config) => config.secret, good: { [long]: long }, bad: ['', long.slice(1)] },
+  FAIRLEAD_SECRET: { pick: (config) => config.secret, good: { [long]: long }, bad: [long.slice(1)] },
+  FAIRLEAD_SECRET_PREVIOUS: {
+    pick: (config) => config.secretPrevious,
+    good: { [long]: long },
+    bad: [long.slice(1)],
+  },
   FAIRLEAD_DATABASE_URL: {
     pick: (config) => config.database.path,
     good: { 'sqlite:/srv/a.db': '/srv/a.db', 'sqlite:///srv/a.db': '/srv/a.db' },
-    bad: ['', 'sqlite:', '/srv/a.db', 'sqlite::memory:', 'sqlite://data/a.db', 'postgres://u:pw@h/db', 'mysql://h/db'],
+    bad: ['sqlite:', '/srv/a.db', 'sqlite::memory:', 'sqlite://data/a.db', 'postgres://u:pw@h/db', 'mysql://h/db'],
   },
-  FAIRLEAD_STORAGE: { pick: (config) => config.storage.driver, good: { disk: 'disk' }, bad: ['', 'S3', 'Disk'] },
+  FAIRLEAD_STORAGE: { pick: (config) => config.storage.driver, good: { disk: 'disk' }, bad: ['S3', 'Disk'] },
   FAIRLEAD_S3_BUCKET: {
     pick: (config) => config.s3.bucket,
     good: { 'my-files': 'my-files', 'a.b.c': 'a.b.c' },
-    bad: ['', 'ab', 'Upper', 'a/b', '-a-', 'a'.repeat(64)],
+    bad: ['ab', 'Upper', 'a/b', '-a-', 'a'.repeat(64)],
   },
   FAIRLEAD_S3_ENDPOINT: {
     pick: (config) => config.s3.endpoint,
@@ -143,24 +150,29 @@ const variables: Readonly<Record<string, Case>> = {
   FAIRLEAD_S3_REGION: {
     pick: (config) => config.s3.region,
     good: { 'eu-central-1': 'eu-central-1', auto: 'auto' },
-    bad: ['', 'a b', 'eu_1'],
+    bad: ['a b', 'eu_1'],
   },
   FAIRLEAD_S3_ACCESS_KEY_ID: {
     pick: (config) => config.s3.accessKeyId,
     good: { AKIA: 'AKIA' },
-    bad: [''],
+    bad: [],
     beside: { FAIRLEAD_S3_SECRET_ACCESS_KEY: 's' },
   },
   FAIRLEAD_S3_SECRET_ACCESS_KEY: {
     pick: (config) => config.s3.secretAccessKey,
     good: { 'a/b+c': 'a/b+c' },
-    bad: [''],
+    bad: [],
     beside: { FAIRLEAD_S3_ACCESS_KEY_ID: 'k' },
   },
   FAIRLEAD_S3_FORCE_PATH_STYLE: {
     pick: (config) => config.s3.forcePathStyle,
     good: { true: true, false: false },
-    bad: ['', 'yes', '1', 'True'],
+    bad: ['yes', '1', 'True'],
+  },
+  FAIRLEAD_S3_DOWNLOADS: {
+    pick: (config) => config.s3.downloads,
+    good: { proxy: 'proxy', redirect: 'redirect' },
+    bad: ['Proxy', 'true'],
   },
   FAIRLEAD_JWT_JWKS_URL: {
     pick: (config) => config.jwt.jwksUrl,
@@ -170,69 +182,163 @@ const variables: Readonly<Record<string, Case>> = {
   FAIRLEAD_JWT_PUBLIC_KEY: {
     pick: (config) => config.jwt.publicKey,
     good: { [pem]: pem, [pem.replaceAll('\n', '\\n')]: pem },
-    bad: ['', 'MCow', pem.replaceAll('PUBLIC', 'PRIVATE'), pem.slice(0, 40)],
+    bad: ['MCow', pem.replaceAll('PUBLIC', 'PRIVATE'), pem.slice(0, 40)],
   },
   FAIRLEAD_JWT_ISSUER: {
     pick: (config) => config.jwt.issuer,
     good: { 'https://id.example.com': 'https://id.example.com' },
-    bad: [''],
+    bad: [],
   },
-  FAIRLEAD_JWT_AUDIENCE: { pick: (config) => config.jwt.audience, good: { 'a, b': ['a', 'b'] }, bad: ['', 'a,'] },
+  FAIRLEAD_JWT_AUDIENCE: { pick: (config) => config.jwt.audience, good: { 'a, b': ['a', 'b'] }, bad: ['a,'] },
   FAIRLEAD_JWT_AUTHORIZED_PARTIES: {
     pick: (config) => config.jwt.authorizedParties,
     good: { 'https://a.example.com,https://b.example.com': ['https://a.example.com', 'https://b.example.com'] },
-    bad: ['', ','],
+    bad: [','],
+  },
+  FAIRLEAD_JWT_ALGORITHMS: {
+    pick: (config) => config.jwt.algorithms,
+    good: { 'RS256, ES256': ['RS256', 'ES256'] },
+    bad: ['HS256', 'RS256,', 'none'],
   },
   FAIRLEAD_MAX_FILE_SIZE: {
     pick: (config) => config.limits.maxFileSize,
     good: { 1: 1, '10GiB': 10 * 2 ** 30 },
-    bad: ['', '0', '-1', '5 apples', '10 gib', '9007199254740992', '9999999TiB'],
+    bad: ['0', '-1', '5 apples', '10 gib', '9007199254740992', '9999999TiB'],
   },
   FAIRLEAD_WORKSPACE_QUOTA: {
     pick: (config) => config.limits.workspaceQuota,
     good: { '500MB': 5e8 },
-    bad: ['', '0', 'none'],
+    bad: ['0', 'none'],
   },
   FAIRLEAD_OPEN_UPLOADS: {
     pick: (config) => config.limits.openUploads,
     good: { 1: 1, 10000000: 10_000_000 },
-    bad: ['', '0', '1.5', 'off', '10000001'],
+    bad: ['0', '1.5', 'off', '10000001'],
   },
   FAIRLEAD_BARE_RECORDS: {
     pick: (config) => config.limits.bareRecords,
     good: { 1: 1, 10000000: 10_000_000 },
-    bad: ['', '0', '1.5', 'off', '10000001'],
+    bad: ['0', '1.5', 'off', '10000001'],
   },
   FAIRLEAD_RATE_LIMIT: {
     pick: (config) => config.limits.requestsPerMinute,
     good: { 0: 0, 600: 600 },
-    bad: ['', '-1', '1.5', 'off', '1000001'],
+    bad: ['-1', '1.5', 'off', '1000001'],
   },
   FAIRLEAD_PRESIGN_TTL: {
     pick: (config) => config.presign.ttl,
     good: { 1: 1, 604800: 604_800 },
-    bad: ['', '0', '1.5', '15m', '604801', 'Infinity', 'NaN'],
+    bad: ['0', '1.5', '15m', '604801', 'Infinity', 'NaN'],
   },
   FAIRLEAD_TUS_EXPIRY: {
     pick: (config) => config.tus.expiry,
     good: { 1: 1, 7776000: 7_776_000 },
-    bad: ['', '0', '1.5', '1d', '7776001'],
+    bad: ['0', '1.5', '1d', '7776001'],
   },
   FAIRLEAD_TUS_HOLD_FOR: {
     pick: (config) => config.tus.holdFor,
     good: { 1: 1, 7776000: 7_776_000 },
-    bad: ['', '0', '1.5', '1d', '7776001'],
+    bad: ['0', '1.5', '1d', '7776001'],
+  },
+  FAIRLEAD_TUS_PARTS_PER_UPLOAD: {
+    pick: (config) => config.tus.partsPerUpload,
+    good: { 1: 1, 10000: 10_000 },
+    bad: ['0', '1.5', 'off', '10001'],
+  },
+  FAIRLEAD_TUS_TIMES_PER_PART: {
+    pick: (config) => config.tus.timesPerPart,
+    good: { 1: 1, 10000: 10_000 },
+    bad: ['0', '1.5', 'off', '10001'],
   },
   FAIRLEAD_METRICS_TOKEN: {
     pick: (config) => config.metrics.token,
     good: { 'sixteen-letters!': 'sixteen-letters!' },
-    bad: ['', 'too-short'],
+    bad: ['too-short'],
+  },
+  FAIRLEAD_CATEGORIES: {
+    pick: (config) => ({ ...config.categories }),
+    good: {
+      '{"image":{"types":["image/*"],"maxSize":"1kB"},"other":{}}': {
+        image: { types: ['image/*'], maxSize: 1_000 },
+        other: {},
+      },
+    },
+    bad: ['image', '[1]', '{"image":{"type":["image/*"]}}', '{'],
+  },
+  FAIRLEAD_PLUGINS: {
+    pick: (config) => config.plugins.map(({ name }) => name),
+    good: { 'quota, sniff-type': ['quota', 'sniff-type'] },
+    bad: ['virus', 'quota,', '[]', 'constructor'],
   },
 }
 
+/** Texts of which every option takes at least one that is not its default. */
+const candidates = [
+  '/srv/x',
+  'sqlite:/srv/x.db',
+  pem,
+  'https://x.example.com',
+  '17',
+  '25',
+  '99MiB',
+  'true',
+  'false',
+  '127.0.0.3',
+  'proxy',
+  'registered',
+  's3',
+  'ceph',
+  'RS512',
+  'debug',
+  '{"x":{}}',
+  'quota',
+  'ab',
+  'a.b',
+  long,
+]
+
 describe('environment', () => {
-  it('has every variable of the schema in the table below', () => {
-    expect(Object.keys(variables)).toEqual(options.flatMap(({ variable }) => variable ?? []))
+  it('has no variable in the table above that the schema does not know', () => {
+    expect(options.map(({ variable }) => variable)).toEqual(expect.arrayContaining(Object.keys(variables)))
+  })
+
+  it('has one variable for each option', () => {
+    const named = options.filter(({ path }) => !path.includes('<name>')).map(({ variable }) => variable)
+    expect(named).toEqual(named.map(() => expect.stringMatching(/^FAIRLEAD_[A-Z0-9_]+$/)))
+    expect(new Set(named).size).toBe(named.length)
+  })
+
+  const settable = options.filter(({ variable }) => variable !== undefined)
+  it.each(settable.map((option) => [option.variable ?? '', option] as const))(
+    '%s sets its option',
+    async (name, option) => {
+      const beside = {
+        FAIRLEAD_S3_BUCKET: 'files',
+        ...(name.includes('ACCESS_KEY') && { FAIRLEAD_S3_ACCESS_KEY_ID: 'k', FAIRLEAD_S3_SECRET_ACCESS_KEY: 's' }),
+      }
+      const before = valueAt(await load(beside), option.path)
+      const set = await Promise.all(
+        candidates.map(async (text) => {
+          const value = option.read ? option.read(text) : text
+          if (!safeParse(option.type, value).success) return undefined
+          return valueAt(await load({ ...beside, [name]: text }), option.path)
+        }),
+      )
+      expect(set).toContainEqual(expect.toSatisfy((value) => value !== undefined && !isDeepStrictEqual(value, before)))
+    },
+  )
+
+  const emptiable = settable.flatMap(({ variable = '' }) => (variable === 'FAIRLEAD_CORS_ORIGINS' ? [] : variable))
+  it.each(emptiable)('%s that is empty is as if unset', async (name) => {
+    const cwd = await folder()
+    const json = async (env: Record<string, string>) => JSON.stringify(await loadConfig({ cwd, env }))
+    expect(await json({ [name]: '', [`${name}_FILE`]: '' })).toBe(await json({}))
+  })
+
+  it('gives way to the file where it is empty', async () => {
+    const text = 'export default { server: { port: 1 } }'
+    expect((await load({ FAIRLEAD_PORT: '' }, text)).server.port).toBe(1)
+    expect((await load({ FAIRLEAD_CONFIG: '' }, text)).server.port).toBe(1)
   })
 
   for (const [name, { pick, good, bad, beside }] of Object.entries(variables)) {
@@ -293,12 +399,34 @@ describe('environment', () => {
   })
 })
 
+describe('a server that nothing limits', () => {
+  const brakes = expect.stringMatching(/FAIRLEAD_WORKSPACE_QUOTA.*FAIRLEAD_RATE_LIMIT/)
+  it.each([
+    [{ FAIRLEAD_HOST: '0.0.0.0' }],
+    [{ FAIRLEAD_HOST: '::' }],
+    [{ FAIRLEAD_PUBLIC_URL: 'https://files.example.com' }],
+  ])('is warned of once where others can reach it: %j', async (env) => {
+    expect((await load(env)).warnings).toEqual([brakes])
+  })
+
+  it.each([
+    [{}],
+    [{ FAIRLEAD_HOST: '::1', FAIRLEAD_PUBLIC_URL: 'http://localhost:8080' }],
+    [{ FAIRLEAD_HOST: '0.0.0.0', FAIRLEAD_WORKSPACE_QUOTA: '1GiB' }],
+    [{ FAIRLEAD_HOST: '0.0.0.0', FAIRLEAD_RATE_LIMIT: '600' }],
+  ])('is not warned of here: %j', async (env) => {
+    expect((await load(env)).warnings).toEqual([])
+  })
+})
+
 describe('secrets in messages', () => {
   it('hides FAIRLEAD_SECRET', async () => {
     const line = await message(load({ FAIRLEAD_SECRET: 'correct horse' }))
     expect(line).toBe('FAIRLEAD_SECRET: got (hidden, 13 characters); it takes at least 32 characters.')
     expect(await message(load({}, 'export default { secret: "correct horse" }'))).not.toContain('horse')
     expect(await message(load({}, 'export default { secret: ["correct horse"] }'))).not.toContain('horse')
+    expect(await message(load({ FAIRLEAD_SECRET_PREVIOUS: 'correct horse' }))).toContain('(hidden, 13 characters)')
+    expect(await message(load({}, 'export default { secretPrevious: "correct horse" }'))).not.toContain('horse')
   })
 
   it.each([
@@ -383,9 +511,9 @@ describe('configuration file', () => {
     expect(config.server.port).toBe(2)
   })
 
-  it.each(['', 'missing.ts'])('FAIRLEAD_CONFIG=%j stops the start', async (name) => {
-    expect(await message(load({ FAIRLEAD_CONFIG: name }))).toContain(
-      `FAIRLEAD_CONFIG: got "${name}"; it takes the path`,
+  it('stops the start where FAIRLEAD_CONFIG names none', async () => {
+    expect(await message(load({ FAIRLEAD_CONFIG: 'missing.ts' }))).toContain(
+      'FAIRLEAD_CONFIG: got "missing.ts"; it takes the path',
     )
   })
 
@@ -403,7 +531,7 @@ describe('configuration file', () => {
   it.each([
     ['server: { prot: 1 }', 'server.prot in uploads.config.ts is not an option; did you mean port?'],
     ['port: 1', 'port in uploads.config.ts is not an option; did you mean server.port?'],
-    ['zzzz: 1', 'zzzz in uploads.config.ts is not an option; known here: server, dataDir, secret, database'],
+    ['zzzz: 1', 'zzzz in uploads.config.ts is not an option; known here: server, dataDir, secret, secretPrevious'],
     [
       'categories: { image: { extension: [] } }',
       'categories.image.extension in uploads.config.ts is not an option; did you mean extensions?',

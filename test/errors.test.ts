@@ -86,7 +86,7 @@ describe('the catalogue of errors', () => {
 
 describe('an answer', () => {
   const faults = [
-    { loc: ['body', 'filename'], msg: 'The name is empty.', type: 'custom' },
+    { loc: ['body', 'filename'], msg: 'The name is empty.', type: 'string_too_short' },
     { loc: ['body', 'category'], msg: 'There is no such category.', type: 'invalid_value' },
   ]
 

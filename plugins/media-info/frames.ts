@@ -2,6 +2,7 @@ import type { MediaFile } from './facts.ts'
 
 const windowBytes = 1024 * 1024 // that are read at once
 const maxWalk = 16 * 1024 * 1024 // bytes of a row of frames that are counted; a longer one is estimated from them
+const maxFrames = 1_000_000 // that are counted; only empty ones are as many in so few bytes
 const maxTags = 16 // at the front of one file
 const id3HeaderBytes = 10
 const footerFlag = 0x10
@@ -41,15 +42,18 @@ export function isRow(bytes: Buffer, at: number, readFrame: ReadFrame, count: nu
 export async function frameSeconds(file: MediaFile, start: number, end: number, readFrame: ReadFrame): Promise<number> {
   const until = Math.min(end, start + maxWalk)
   let seconds = 0
+  let frames = 0
   let at = start
-  while (at < until) {
+  while (at < until && frames < maxFrames) {
     const bytes = await file.read(at, Math.min(at + windowBytes, end))
     const isLast = at + bytes.length >= Math.min(end, file.size)
     let offset = 0
-    while (offset < bytes.length && at + offset < until) {
+    while (offset < bytes.length && at + offset < until && frames < maxFrames) {
       const frame = readFrame(bytes, offset)
-      if (frame) seconds += frame.seconds
-      else if (!isLast && bytes.length - offset < 16) break // a header that the window cuts
+      if (frame) {
+        frames++
+        seconds += frame.seconds
+      } else if (!isLast && bytes.length - offset < 16) break // a header that the window cuts
       offset += frame?.bytes ?? 1
     }
     if (offset === 0) break

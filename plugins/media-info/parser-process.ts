@@ -6,10 +6,10 @@ import type { Found } from './facts.ts'
 import type { FromProcess, Kind, ToProcess } from './protocol.ts'
 
 const startTimeoutMs = 20_000 // for a process to load its parsers; a machine may be busy
-const maxWaiting = 1000 // jobs
 const maxHeapMiB = 128 // of JavaScript's own memory; V8 ends the process above
 const maxMemoryMiB = 512 // with what native code takes; only bounded where /proc shows it, which is Linux
-const memoryCheckMs = 100
+const usageCheckMs = 100
+const msPerTick = 10 // in which Linux tells a process's time
 
 const heapArgument = `--max-old-space-size=${maxHeapMiB}`
 /** What comes before the script. Deno lets a process that is forked do everything; this one may read, and load libvips, which asks what system it is on. */
@@ -40,6 +40,8 @@ export interface Outcome {
 export interface ParserProcessOptions {
   /** Milliseconds that a file's parser may work. Waiting for the store is not counted. */
   readonly timeoutMs: number
+  /** Milliseconds of the processor that it may take for one file; only bounded where /proc shows them, which is Linux. */
+  readonly cpuMs: number
   /** Milliseconds without work after which the process is ended. */
   readonly idleMs: number
   readonly script: URL
@@ -53,42 +55,38 @@ export class ParserFault extends Error {
 /** Runs one job at a time in a process of its own, which is started for the first job and anew for the job after one that was killed. */
 export class ParserProcess {
   readonly #options: ParserProcessOptions
-  readonly #closing = new AbortController()
   #child: ChildProcess | undefined
   #idle: NodeJS.Timeout | undefined
   #jobs = 0
-  #waiting = 0
-  #last: Promise<void> = Promise.resolve()
 
   constructor(options: ParserProcessOptions) {
     this.#options = options
   }
 
-  /** @throws what `job.read` threw, the signal's reason, or a {ParserFault} when too many jobs wait or no process could be started. */
+  get isStarted(): boolean {
+    return this.#child !== undefined
+  }
+
+  /**
+   * The job before must be over.
+   *
+   * @throws what `job.read` threw, the signal's reason, or a {ParserFault} when no process could be started.
+   */
   async run(job: Job): Promise<Outcome> {
-    const signal = AbortSignal.any([job.signal, this.#closing.signal])
-    signal.throwIfAborted()
-    if (this.#waiting >= maxWaiting) throw new ParserFault('Too many files wait for the media parser.')
-    this.#waiting++
-    const before = this.#last
-    const over = Promise.withResolvers<void>()
-    this.#last = before.then(() => over.promise)
+    job.signal.throwIfAborted()
+    clearTimeout(this.#idle)
     try {
-      await unlessAborted(before, signal)
-      clearTimeout(this.#idle)
-      return await this.#probe(job, signal)
+      return await this.#probe(job, job.signal)
     } finally {
-      this.#waiting--
-      over.resolve()
-      // One that waited and was given up must not end the process under another's hands.
-      if (this.#waiting === 0) this.#idle = setTimeout(() => this.#kill(), this.#options.idleMs).unref()
+      this.#idle = setTimeout(() => this.end(), this.#options.idleMs).unref()
     }
   }
 
-  /** Ends the running and the waiting jobs, and the process. */
-  close(): void {
-    this.#closing.abort(new Error('The media-info plugin is closed.'))
-    this.#kill()
+  /** The next job gets a new process. */
+  end(): void {
+    clearTimeout(this.#idle)
+    this.#child?.kill('SIGKILL')
+    this.#child = undefined
   }
 
   #running(): ChildProcess {
@@ -114,13 +112,8 @@ export class ParserProcess {
     return child
   }
 
-  #kill(): void {
-    this.#child?.kill('SIGKILL')
-    this.#child = undefined
-  }
-
   async #probe(job: Job, signal: AbortSignal): Promise<Outcome> {
-    const { timeoutMs } = this.#options
+    const { timeoutMs, cpuMs } = this.#options
     const id = ++this.#jobs
     let isReady = this.#child !== undefined
     let isOpen = true // a late answer of the store must not reach the process of the next job
@@ -128,11 +121,11 @@ export class ParserProcess {
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>()
     const send = (message: ToProcess) => void (isOpen && child.send(message, () => {})) // a process that is gone says so itself
     const defeat = (reason: string) => {
-      if (isOpen) this.#kill()
+      if (isOpen) this.end()
       resolve({ found: {}, reason, killed: true })
     }
     const fail = (error: unknown) => {
-      if (isOpen) this.#kill()
+      if (isOpen) this.end()
       reject(error)
     }
     const clock = stopwatch(timeoutMs, () => defeat(`It took more than ${timeoutMs} ms.`))
@@ -140,14 +133,20 @@ export class ParserProcess {
       () => fail(new ParserFault('The media parser did not start in time.')),
       startTimeoutMs,
     )
-    const memoryTimer = setInterval(() => {
-      void nativeMiB(child).then((used) => used > maxMemoryMiB && defeat(`It used more than ${maxMemoryMiB} MiB.`))
-    }, memoryCheckMs)
+    let cpuBefore: Promise<number> | undefined
+    const usageTimer = setInterval(() => void checkUsage(), usageCheckMs)
+
+    async function checkUsage(): Promise<void> {
+      if ((await nativeMiB(child)) > maxMemoryMiB) defeat(`It used more than ${maxMemoryMiB} MiB.`)
+      else if (cpuBefore && (await cpuMsOf(child)) - (await cpuBefore) > cpuMs)
+        defeat(`It used more than ${cpuMs} ms of the processor.`)
+    }
 
     function begin(): void {
       isReady = true
       clearTimeout(startTimer)
       clock.resume()
+      cpuBefore = cpuMsOf(child)
       send({ type: 'probe', job: id, kind: job.kind, size: job.size })
     }
 
@@ -188,7 +187,7 @@ export class ParserProcess {
     return promise.finally(() => {
       isOpen = false
       clearTimeout(startTimer)
-      clearInterval(memoryTimer)
+      clearInterval(usageTimer)
       clock.end()
       child.off('message', onMessage).off('error', onEnd).off('exit', onEnd)
       signal.removeEventListener('abort', onAbort)
@@ -202,11 +201,16 @@ async function nativeMiB(child: ChildProcess): Promise<number> {
   return Number(/^RssAnon:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0) / 1024
 }
 
-async function unlessAborted(before: Promise<void>, signal: AbortSignal): Promise<void> {
-  const aborted = Promise.withResolvers<never>()
-  const onAbort = () => aborted.reject(signal.reason)
-  signal.addEventListener('abort', onAbort)
-  await Promise.race([before, aborted.promise]).finally(() => signal.removeEventListener('abort', onAbort))
+/** Milliseconds of the processor that the process has taken; 0 where that cannot be known. */
+async function cpuMsOf(child: ChildProcess): Promise<number> {
+  const stat = await readFile(`/proc/${child.pid}/stat`, 'utf8').catch(() => '')
+  // After the name, which may hold anything: the state, and eleven numbers before the two times.
+  const [user = 0, system = 0] = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 13)
+    .map(Number)
+  return (user + system) * msPerTick
 }
 
 /** Calls `expire` when it has run for so long in sum. It stands until the first `resume`. */

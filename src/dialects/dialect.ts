@@ -1,9 +1,11 @@
+import { create as contentDisposition } from 'content-disposition'
 import type { ApiFacts } from '../http/api.ts'
 import type { Authenticate } from '../http/authenticate.ts'
 import type { Ctx, Routes } from '../http/context.ts'
 import type { Once } from '../http/idempotency.ts'
 import type { Catalog } from '../uploads/catalog.ts'
 import { canonicalType } from '../uploads/names.ts'
+import { cutName, maxFilenameLength } from '../uploads/policy.ts'
 import type { UploadService } from '../uploads/service.ts'
 import type { UploadUrls } from '../uploads/upload-url.ts'
 import type { Upload } from '../uploads/upload.ts'
@@ -39,12 +41,29 @@ export function downloadUrl(ctx: Ctx, catalog: Catalog, upload: Upload): string 
 /** A media type as a Content-Type header has it: parameters may follow, such as `audio/webm;codecs=opus`. */
 export const isContentType = (text: string): boolean => /^[ -~]{1,255}$/.test(text) && canonicalType(text) !== null
 
+/** Characters of a name for clients that read ASCII only. */
+const maxAsciiName = 64
+/** Bytes of the UTF-8 of a name in a header, each of which takes three there: proxies answer 502 in place of long headers. */
+const maxHeaderName = 4 * maxFilenameLength
+
+/** `Content-Disposition` with the name, beside it a short one in ASCII where it has other characters. */
+export function dispositionOf(filename: string, type: 'inline' | 'attachment' = 'attachment'): string {
+  const name = Buffer.byteLength(filename) > maxHeaderName ? cutName(filename, maxFilenameLength) : filename
+  return contentDisposition(name, { type, fallback: cutName(name.replaceAll(/[^ -~]/gu, '?'), maxAsciiName) })
+}
+
 /** As `measures` describes them. */
 export function measuresOf({ properties: { width = null, height = null, duration = null } }: Upload) {
   return { width, height, duration }
 }
 
-export const timeText = (ms: number): string => new Date(ms).toISOString()
+/** To the second, as the pages of all these APIs show it. */
+export const timeText = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z')
+
+/** As `facts` describes them. */
+export function factsOf({ sha256, properties: { codecs = null, pages = null } }: Upload) {
+  return { sha256, codecs: codecs && [...codecs], pages }
+}
 
 /** More bytes may come. */
 export const isOpen = ({ state }: Upload): boolean => state === 'pending' || state === 'receiving'

@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import { measures, timestamp, wholeBytes } from '../http/api.ts'
+import { extra, facts, measures, timestamp, wholeBytes } from '../http/api.ts'
 import { sample } from '../http/api-examples.ts'
 import type { Checksum } from '../uploads/upload.ts'
-import { contentType, filename } from './presigned-schemas.ts'
+import { contentType, digestFault, filename, longestDigest } from './presigned-schemas.ts'
 import { tusOfferSchema } from './tus-offer.ts'
 
 /** Algorithms by the bytes of their digests. */
@@ -10,9 +10,6 @@ const algorithms = new Map<number, Checksum['algorithm']>([
   [16, 'md5'],
   [32, 'sha256'],
 ])
-/** Characters of the longest digest in base64. */
-const longestDigest = 44
-
 /** The base64 of a digest: its length tells which. */
 const checksum = z
   .string()
@@ -22,7 +19,8 @@ const checksum = z
     const algorithm = algorithms.get(bytes.length)
     // What an encoder would not write is no base64 to others.
     if (algorithm && bytes.toString('base64') === digest) return { algorithm, digest }
-    ctx.addIssue({ code: 'custom', message: 'A checksum is the base64 of an MD5 or SHA-256 digest.' })
+    const message = digestFault(digest, 'A checksum is the base64 of an MD5 or SHA-256 digest.')
+    ctx.addIssue({ code: 'custom', message })
     return z.NEVER
   })
   .meta({ description: 'Base64 of the MD5 (16 bytes) or SHA-256 (32 bytes).' })
@@ -51,6 +49,8 @@ export const blobSchema = z
           identified: z.literal(true),
           analyzed: z.literal(true),
           ...measures,
+          ...facts,
+          extra,
         }),
       ])
       .meta({ description: 'Empty until the bytes were looked at. `null`: there is none, or it is not known.' }),
@@ -64,7 +64,7 @@ export const blobSchema = z
         url: z.url().meta({ description: 'PUT the bytes here; no credentials are needed.' }),
         headers: z.record(z.string(), z.string()).meta({
           description:
-            'The PUT must carry exactly these: `Content-Type`, `Content-Disposition`, and `Content-MD5` or `x-amz-checksum-sha256`.',
+            'The PUT must carry exactly these: `Content-Type`, `Content-Disposition`, and `Content-MD5` or `x-amz-checksum-sha256`. Beside the latter an empty `Content-MD5` may stand, where the gateway takes the bytes itself.',
         }),
       })
       .nullable()
@@ -101,6 +101,16 @@ export const pendingExample: BlobView = {
 }
 export const readyExample: BlobView = {
   ...pendingExample,
-  metadata: { identified: true, analyzed: true, width: sample.width, height: sample.height, duration: null },
+  metadata: {
+    identified: true,
+    analyzed: true,
+    width: sample.width,
+    height: sample.height,
+    duration: null,
+    sha256: sample.sha256,
+    codecs: null,
+    pages: null,
+    extra: {},
+  },
   direct_upload: null,
 }

@@ -1,8 +1,7 @@
-import { create as contentDisposition } from 'content-disposition'
 import { z } from 'zod'
 import { readJson, validate } from '../http/request.ts'
 import type { NewUpload, Upload } from '../uploads/upload.ts'
-import { type Dialect, isOpen, measuresOf, param, timeText } from './dialect.ts'
+import { type Dialect, dispositionOf, factsOf, isOpen, measuresOf, param, timeText } from './dialect.ts'
 import { type BlobView, directSchema } from './direct-schemas.ts'
 import { orByTus, tusOffer } from './tus-offer.ts'
 
@@ -47,7 +46,8 @@ export const direct: Dialect = (routes, deps) => {
       recall: (id) => service.recall(id),
       async answer(upload) {
         const open = isOpen(upload)
-        const terms = { disposition: dispositionOf(upload) }
+        // One blank for several: signatures are made of headers in which they count as one.
+        const terms = { disposition: dispositionOf(upload.filename.replaceAll(/\s+/g, ' ')) }
         const url = open ? await uploadUrls.make(upload, ctx.state.origin.url, terms) : null
         const offer = open ? tusOffer(ctx, upload, multipartThreshold) : {}
         return { status: 200, body: { ...blobOf(upload, url, blob.checksum.digest), ...offer } }
@@ -63,9 +63,8 @@ export const direct: Dialect = (routes, deps) => {
 }
 
 const metadataOf = (upload: Upload): BlobView['metadata'] =>
-  upload.state === 'ready' ? { identified: true, analyzed: true, ...measuresOf(upload) } : {}
-
-/** One blank for several: signatures are made of headers in which they count as one. */
-const dispositionOf = ({ filename }: Upload): string => contentDisposition(filename.replaceAll(/\s+/g, ' '))
+  upload.state === 'ready'
+    ? { identified: true, analyzed: true, ...measuresOf(upload), ...factsOf(upload), extra: upload.extra }
+    : {}
 
 const base64 = (sha256: string | null): string => Buffer.from(sha256 ?? '', 'hex').toString('base64')

@@ -15,6 +15,23 @@ const file = (description: string, headers: Answer['headers'] = fileHeaders): An
   content: fileContent,
 })
 
+/** HEAD knows no ranges, and is answered here. */
+const rangeHeaders = {
+  Range: condition('One range of bytes or several, such as `bytes=0-99,200-`.'),
+  'If-Range': condition('The range counts only for this `ETag` or date.'),
+}
+const onlyOfGet: Operation['answers'] = {
+  206: file('One range; several come as `multipart/byteranges`.', {
+    ...fileHeaders,
+    'Content-Range': z.string().optional(),
+  }),
+  302: {
+    description:
+      'With the `s3` driver, where downloads are not proxied, to a request without credentials in its headers: the bytes are there.',
+    headers: { Location: z.url() },
+  },
+}
+
 /** This API's part of the OpenAPI document. */
 export const downloadsApi = ({ downloadTtl }: ApiFacts): readonly Operation[] =>
   (['get', 'head'] as const).map((method) => ({
@@ -32,8 +49,7 @@ export const downloadsApi = ({ downloadTtl }: ApiFacts): readonly Operation[] =>
         signature: z.string().optional().meta({ description: 'As in the signed address; only together.' }),
       }),
       header: z.object({
-        Range: condition('One range of bytes or several, such as `bytes=0-99,200-`.'),
-        'If-Range': condition('The range counts only for this `ETag` or date.'),
+        ...(method === 'get' ? rangeHeaders : {}),
         'If-Match': condition('412 where the file has another `ETag`.'),
         'If-None-Match': condition('304 where the file has this `ETag`.'),
         'If-Modified-Since': condition('304 where the file has not changed since.'),
@@ -42,14 +58,7 @@ export const downloadsApi = ({ downloadTtl }: ApiFacts): readonly Operation[] =>
     },
     answers: {
       200: file('The whole file.'),
-      206: file('One range; several come as `multipart/byteranges`.', {
-        ...fileHeaders,
-        'Content-Range': z.string().optional(),
-      }),
-      302: {
-        description: 'With the `s3` driver, where downloads are not proxied: the bytes are there.',
-        headers: { Location: z.url() },
-      },
+      ...(method === 'get' ? onlyOfGet : {}),
       304: { description: 'The client has this version.', headers: { ETag: z.string() } },
     },
     refusals: [
@@ -60,6 +69,6 @@ export const downloadsApi = ({ downloadTtl }: ApiFacts): readonly Operation[] =>
       'upload_state_conflict',
       'upload_expired',
       'precondition_failed',
-      'range_not_satisfiable',
+      ...(method === 'get' ? (['range_not_satisfiable'] as const) : []),
     ],
   }))

@@ -1,14 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { create as contentDisposition } from 'content-disposition'
 import { UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import type { Catalog } from '../uploads/catalog.ts'
 import { isActive } from '../uploads/names.ts'
 import type { ByteRange } from '../uploads/object-store.ts'
 import type { Upload } from '../uploads/upload.ts'
-import { type Dialect, type DialectDependencies, param } from './dialect.ts'
+import { type Dialect, type DialectDependencies, dispositionOf, param } from './dialect.ts'
 
 /** Ranges of one request; one that asks for more gets the whole file. */
 const maxRanges = 16
@@ -25,30 +24,41 @@ export function downloader({ catalog, authenticate, inlinePdf, bodyIdleMs }: Dia
     const token = tokenOf(ctx)
     const upload = await catalog.forDownload(id, token ?? (await authenticate(ctx)))
     describe(ctx, upload, inlinePdf)
+    const url = bringsCredentials(ctx) ? undefined : await elsewhere(ctx, catalog, upload)
+    // What the client says of its version is about the store's validators, which the store compares.
+    if (url !== undefined && ctx.method === 'GET') return sendTo(ctx, url)
+    if (url !== undefined) ctx.set(await validators(catalog, upload))
     checkPreconditions(ctx)
     if (isFresh(ctx)) {
       ctx.status = 304
       return
     }
     cutWhenUnread(ctx, bodyIdleMs)
-    // A URL of the store is signed for GET, and what HEAD asks for is known here.
-    if (ctx.method === 'HEAD' || !(await sendElsewhere(ctx, catalog, upload))) await send(ctx, catalog, upload)
+    await send(ctx, catalog, upload)
   }
 }
 
-/** Whether the client was sent to the store. */
-async function sendElsewhere(ctx: Ctx, catalog: Catalog, upload: Upload): Promise<boolean> {
-  const url = await catalog.elsewhere(upload, {
+/** Many clients send them again wherever a redirect leads: the store would refuse them, and write them down. */
+const bringsCredentials = (ctx: Ctx): boolean => ['authorization', 'x-api-key'].some((name) => ctx.get(name) !== '')
+
+const elsewhere = (ctx: Ctx, catalog: Catalog, upload: Upload): Promise<string | undefined> =>
+  catalog.elsewhere(upload, {
     contentType: ctx.response.get('Content-Type'),
     disposition: ctx.response.get('Content-Disposition'),
   })
-  if (url === undefined) return false
+
+function sendTo(ctx: Ctx, url: string): void {
   // What these say is said of the file, and this answer has none.
   for (const name of ['Content-Type', 'Content-Disposition', 'Accept-Ranges', 'Last-Modified', 'ETag']) ctx.remove(name)
   ctx.set({ 'Cache-Control': 'private, no-store', Location: url })
   ctx.status = 302
   ctx.body = ''
-  return true
+}
+
+/** As the store will send them with the bytes. A URL of the store is signed for GET, so that HEAD is answered here. */
+async function validators(catalog: Catalog, upload: Upload): Promise<Record<string, string>> {
+  const { version, modifiedAt } = await catalog.stored(upload)
+  return { ETag: version, 'Last-Modified': new Date(modifiedAt).toUTCString() }
 }
 
 function tokenOf(ctx: Ctx) {
@@ -66,7 +76,7 @@ function describe(ctx: Ctx, upload: Upload, inlinePdf: boolean): void {
   ctx.status = 200
   ctx.set({
     'Content-Type': charset ? `${contentType}; charset=${charset}` : contentType,
-    'Content-Disposition': contentDisposition(upload.filename, { type: active ? 'attachment' : 'inline' }),
+    'Content-Disposition': dispositionOf(upload.filename, active ? 'attachment' : 'inline'),
     'X-Content-Type-Options': 'nosniff',
     'Accept-Ranges': 'bytes',
     'Cache-Control': 'private, no-cache',
@@ -97,7 +107,8 @@ function isFresh(ctx: Ctx): boolean {
 
 async function send(ctx: Ctx, catalog: Catalog, upload: Upload): Promise<void> {
   const size = upload.size ?? 0
-  const ranges = rangesOf(ctx, size)
+  // Ranges are defined for GET only (RFC 9110, section 14.2).
+  const ranges = ctx.method === 'GET' ? rangesOf(ctx, size) : undefined
   const only = ranges?.[0]
   if (!ranges || !only) {
     ctx.length = size
@@ -206,7 +217,6 @@ async function sendParts(ctx: Ctx, catalog: Catalog, upload: Upload, ranges: rea
   const tail = Buffer.from(`\r\n--${boundary}--\r\n`)
   ctx.set('Content-Type', `multipart/byteranges; boundary=${boundary}`)
   ctx.length = ranges.reduce((sum, range, i) => sum + (heads[i]?.length ?? 0) + range.end - range.start, tail.length)
-  if (ctx.method === 'HEAD') return stream(ctx, catalog, upload, undefined)
   async function* parts() {
     for (const [i, range] of ranges.entries()) {
       yield heads[i]

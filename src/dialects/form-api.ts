@@ -2,6 +2,8 @@ import { z } from 'zod'
 import {
   type ApiFacts,
   anyKey,
+  extra,
+  facts,
   fileRefusals,
   idempotencyParameter,
   idempotencyRefusals,
@@ -63,6 +65,8 @@ const fileSchema = z
   .strictObject({
     ...task,
     ...measures,
+    ...facts,
+    extra,
     downloadUrl: z.url().nullable().meta({ description: 'Signed; works without credentials until it expires.' }),
   })
   .meta({ id: 'FormFile' })
@@ -128,14 +132,14 @@ const batchExample: BatchView = {
     { id: sample.otherId, ...refused },
   ],
 }
-const unmeasured = { width: null, height: null, duration: null }
+const unmeasured = { width: null, height: null, duration: null, sha256: null, codecs: null, pages: null, extra: {} }
 const payloadExample: z.infer<typeof payloadSchema> = {
   payload: {
     id: batchExample.id,
     name: batchExample.name,
     status: batchExample.status,
     files: {
-      [sample.id]: { ...pdf, ...unmeasured, downloadUrl: sample.downloadUrl },
+      [sample.id]: { ...pdf, ...unmeasured, sha256: sample.sha256, pages: 3, downloadUrl: sample.downloadUrl },
       [sample.otherId]: { ...refused, ...unmeasured, downloadUrl: null },
     },
     meta: metaExample,
@@ -198,6 +202,7 @@ export const formApi = ({ maxFileSize, filesPerBatch }: ApiFacts): readonly Oper
       ...fileRefusals,
       ...idempotencyRefusals,
       'invalid_multipart',
+      'checksum_invalid',
       'too_many_files',
       'body_too_large',
       'unsupported_media_type',

@@ -4,13 +4,14 @@ import { boundaryOf } from '../http/multipart-headers.ts'
 import { bodyOf, demandPlain, validate } from '../http/request.ts'
 import { type AddFile, type BatchTerms, isFailed } from '../uploads/batches.ts'
 import type { Body } from '../uploads/ingest.ts'
-import { cleanName, codePoints } from '../uploads/policy.ts'
+import { cleanName } from '../uploads/policy.ts'
 import type { Batch } from '../uploads/records.ts'
 import type { NewUpload, Upload, UploadState } from '../uploads/upload.ts'
 import {
   type Dialect,
   type DialectDependencies,
   downloadUrl,
+  factsOf,
   isContentType,
   measuresOf,
   param,
@@ -106,6 +107,7 @@ async function fill(ctx: Ctx, deps: DialectDependencies, { projectId, body, add 
     file: fileField,
     fields: fieldNames,
     maxFiles: deps.filesPerBatch,
+    digests: body.digests ?? [],
     idleTimeoutMs: deps.bodyIdleMs,
   })
   for await (const part of parts) {
@@ -114,16 +116,15 @@ async function fill(ctx: Ctx, deps: DialectDependencies, { projectId, body, add 
       // What is wrong with a field is said as soon as it is there, not after gigabytes.
       checkFields(fields, projectId, true)
     } else {
-      const filename = cleanName(part.filename)
-      if (codePoints(filename) > maxNameLength)
-        throw faultyField(fileField, `The name of a file has more than ${maxNameLength} characters.`)
+      const filename = cleanName(part.filename, maxNameLength)
       firstName ??= filename
       const known = projectId ?? checkFields(fields, projectId, true).projectId ?? null
-      const { stream, contentType } = part
+      const { stream, contentType, digests } = part
       await add(draftOf(filename, contentType, known), {
         stream,
         ownChunks: true,
         length: null,
+        digests,
         waits: false,
         accept() {},
       })
@@ -187,7 +188,7 @@ function taskView(upload: Upload): Omit<TaskView, 'id'> {
 
 function fileView(ctx: Ctx, { catalog }: DialectDependencies, upload: Upload): FileView {
   const url = upload.state === 'ready' ? downloadUrl(ctx, catalog, upload) : null
-  return { ...taskView(upload), ...measuresOf(upload), downloadUrl: url }
+  return { ...taskView(upload), ...measuresOf(upload), ...factsOf(upload), extra: upload.extra, downloadUrl: url }
 }
 
 function batchView(batch: Batch): BatchView {

@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import { measures, timestamp, wholeBytes } from '../http/api.ts'
+import { extra, facts, measures, timestamp, wholeBytes } from '../http/api.ts'
 import { sample } from '../http/api-examples.ts'
 import { isMimeType } from '../uploads/names.ts'
-import { maxFilenameLength, nameFault } from '../uploads/policy.ts'
+import { codePoints, maxFilenameLength, nameFault } from '../uploads/policy.ts'
 import type { Checksum } from '../uploads/upload.ts'
 import { isContentType } from './dialect.ts'
 import { tusOfferSchema } from './tus-offer.ts'
@@ -17,6 +17,10 @@ const maxPage = 100
 export const filename = z
   .string()
   .superRefine((name, ctx) => {
+    const length = codePoints(name.trim())
+    const bound = { origin: 'string', inclusive: true, input: name } as const
+    if (length === 0) return ctx.addIssue({ code: 'too_small', minimum: 1, ...bound })
+    if (length > maxFilenameLength) return ctx.addIssue({ code: 'too_big', maximum: maxFilenameLength, ...bound })
     const fault = nameFault(name)
     if (fault !== undefined) ctx.addIssue({ code: 'custom', message: fault })
   })
@@ -27,17 +31,28 @@ export const filename = z
 
 export const contentType = z.string().max(maxMimeLength).refine(isContentType, 'This is not a media type.')
 
+/** Characters of the longest digest that clients write, in hex. */
+export const longestDigest = 64
+
+/** What is wrong with a digest that is none. */
+export const digestFault = (digest: string, otherwise: string): string =>
+  /^(?:[0-9a-f]{32}|[0-9a-f]{64})$/i.test(digest)
+    ? `This digest is written in hex: send its ${digest.length / 2} bytes in base64.`
+    : otherwise
+
 /** `sha256:` or `md5:` and the base64 of exactly that digest. */
 const checksum = z
   .string()
-  .regex(/^(sha256:[A-Za-z0-9+/]{43}=|md5:[A-Za-z0-9+/]{22}==)$/, {
-    error: 'A checksum is "sha256:" or "md5:" and the base64 of the digest.',
-  })
+  .max('sha256:'.length + longestDigest)
   .transform((text, ctx): Checksum => {
-    const algorithm = text.startsWith('md5:') ? 'md5' : 'sha256'
-    const digest = text.slice(algorithm.length + 1)
-    if (Buffer.from(digest, 'base64').toString('base64') === digest) return { algorithm, digest }
-    ctx.addIssue({ code: 'custom', message: 'The digest is no base64 that an encoder would write.' })
+    const [, algorithm, digest = ''] = /^(sha256|md5):(.*)$/s.exec(text) ?? []
+    const bytes = Buffer.from(digest, 'base64')
+    if (bytes.toString('base64') === digest) {
+      if (algorithm === 'sha256' && bytes.length === 32) return { algorithm, digest }
+      if (algorithm === 'md5' && bytes.length === 16) return { algorithm, digest }
+    }
+    const message = digestFault(digest, 'A checksum is "sha256:" or "md5:" and the base64 of that digest.')
+    ctx.addIssue({ code: 'custom', message })
     return z.NEVER
   })
   .meta({ description: '`sha256:` or `md5:` and the base64 of the digest.' })
@@ -60,13 +75,27 @@ const togetherFault = {
   when: ({ value }: { value: unknown }) => typeof value === 'object' && value !== null,
 }
 
+/** Records of zod lose the key `__proto__`, which in JSON is one like any other. */
 const metadata = z
-  .record(z.string(), z.string())
-  .refine(
-    (value) => Buffer.byteLength(JSON.stringify(value)) <= maxMetadataBytes,
-    `metadata has more than ${maxMetadataBytes} bytes.`,
-  )
-  .meta({ description: `Kept and given back as it is; ${maxMetadataBytes} bytes as JSON at most.` })
+  .unknown()
+  .transform((value, ctx): Record<string, string> => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      ctx.addIssue({ code: 'invalid_type', expected: 'record', input: value })
+      return z.NEVER
+    }
+    const texts: [string, string][] = []
+    for (const [key, text] of Object.entries(value)) {
+      if (typeof text === 'string') texts.push([key, text])
+      else ctx.addIssue({ code: 'invalid_type', expected: 'string', input: text, path: [key] })
+    }
+    if (Buffer.byteLength(JSON.stringify(value)) > maxMetadataBytes)
+      ctx.addIssue({ code: 'custom', message: `metadata has more than ${maxMetadataBytes} bytes.` })
+    return Object.fromEntries(texts)
+  })
+  .meta({
+    override: { type: 'object', additionalProperties: { type: 'string' } },
+    description: `Kept and given back as it is; ${maxMetadataBytes} bytes as JSON at most.`,
+  })
 
 export const createSchema = (categories: readonly string[]) =>
   z
@@ -87,7 +116,7 @@ export const confirmSchema = z.object(contextFields).refine(together, togetherFa
 
 const statusSchema = z.enum(['pending', 'processing', 'confirmed', 'rejected', 'expired'])
 
-export const listSchema = z.object({
+export const listSchema = z.strictObject({
   status: statusSchema.optional(),
   category: z.string().max(64).optional(),
   project_id: z.string().max(64).optional(),
@@ -97,21 +126,20 @@ export const listSchema = z.object({
     .refine((type) => isMimeType(type.replace(/\/\*$/, '/any')), 'This is not a media type, nor one like image/*.')
     .optional()
     .meta({ description: 'Exact, or such as `image/*`.' }),
-  created_after: z.iso
-    .datetime({ offset: true })
-    .optional()
-    .meta({ description: 'RFC 3339; only uploads created later.' }),
+  created_after: z.iso.datetime({ offset: true }).optional().meta({
+    description: 'RFC 3339; only uploads created later. Times are shown to the second and compared to the millisecond.',
+  }),
   limit: z.coerce.number().int().min(1).max(maxPage).default(defaultPage),
-  cursor: z.uuid().optional().meta({ description: '`meta.next_cursor` of the page before.' }),
+  cursor: z.guid().optional().meta({ description: '`meta.next_cursor` of the page before.' }),
 })
 
 export const usageSchema = z.object({ range: z.enum(['7d', '30d', '90d']).default('30d') })
 
-const facts = { request_id: z.string(), timestamp }
+const metaFields = { request_id: z.string(), timestamp }
 
 /** What every success of this API is wrapped in. */
 export const answer = (data: z.ZodType, more: Record<string, z.ZodType> = {}): z.ZodType =>
-  z.strictObject({ data, meta: z.strictObject({ ...facts, ...more }) })
+  z.strictObject({ data, meta: z.strictObject({ ...metaFields, ...more }) })
 export const answerExample = (data: unknown, more: object = {}) => ({
   data,
   meta: { request_id: 'req_5f0c2d8e7a1b4c39', timestamp: sample.updatedAt, ...more },
@@ -135,8 +163,19 @@ export const uploadSchema = z
       .meta({ description: 'Signed; works without credentials until it expires. `null` until `confirmed`.' }),
     context_type: z.string().nullable(),
     context_id: z.string().nullable(),
+    project_id: z.string().nullable(),
     metadata: z.record(z.string(), z.string()),
     ...measures,
+    ...facts,
+    charset: z.string().nullable().meta({ description: 'Character encoding of text, such as `utf-8`.' }),
+    extra,
+    rejection: z
+      .strictObject({
+        code: z.string().meta({ description: 'An `error_code`.' }),
+        detail: z.string(),
+      })
+      .nullable()
+      .meta({ description: 'Why the file was refused, when `status` is `rejected`.' }),
     created_at: timestamp,
     updated_at: timestamp,
   })
@@ -158,10 +197,17 @@ export const uploadExample: UploadView = {
   download_url: sample.downloadUrl,
   context_type: 'album',
   context_id: '7',
+  project_id: null,
   metadata: { taken_by: 'ann' },
   width: sample.width,
   height: sample.height,
   duration: null,
+  sha256: sample.sha256,
+  codecs: null,
+  pages: null,
+  charset: null,
+  extra: { 'sniff-type': { declared: 'image/jpeg', byName: 'image/jpeg', found: 'image/jpeg', corrected: false } },
+  rejection: null,
   created_at: sample.createdAt,
   updated_at: sample.updatedAt,
 }
@@ -172,6 +218,8 @@ const pendingExample: UploadView = {
   download_url: null,
   width: null,
   height: null,
+  sha256: null,
+  extra: {},
   updated_at: sample.createdAt,
 }
 
@@ -236,7 +284,7 @@ export const createExample = (categories: readonly string[]): z.input<ReturnType
 
 export const usageExample: z.infer<typeof usageSummarySchema> = {
   range: '30d',
-  period: { start: '2026-10-23T00:00:00.000Z', end: sample.updatedAt },
+  period: { start: '2026-10-23T00:00:00Z', end: sample.updatedAt },
   storage: { used_bytes: sample.size, reserved_bytes: 0, quota_bytes: 10_737_418_240, percent: 0 },
   uploads: { total: 1, pending: 0, processing: 0, confirmed: 1, rejected: 0, expired: 0 },
   daily: [{ date: '2026-11-21', uploads: 1, bytes: sample.size }],

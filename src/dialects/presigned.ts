@@ -11,7 +11,7 @@ import {
   type UploadState,
   uploadStates,
 } from '../uploads/upload.ts'
-import { type Dialect, type DialectDependencies, downloadUrl, measuresOf, param, timeText } from './dialect.ts'
+import { type Dialect, type DialectDependencies, downloadUrl, factsOf, measuresOf, param, timeText } from './dialect.ts'
 import {
   confirmSchema,
   type ContextFields,
@@ -142,7 +142,7 @@ export const presigned: Dialect = (routes, deps) => {
     ctx.body = {
       data: {
         range,
-        period: { start: `${timeText(start).slice(0, 10)}T00:00:00.000Z`, end: timeText(end) },
+        period: { start: `${timeText(start).slice(0, 10)}T00:00:00Z`, end: timeText(end) },
         storage: {
           used_bytes: used,
           reserved_bytes: reserved,
@@ -170,7 +170,7 @@ export const presigned: Dialect = (routes, deps) => {
 }
 
 function uploadView(ctx: Ctx, deps: DialectDependencies, upload: Upload): UploadView {
-  const { properties } = upload
+  const { properties, rejection } = upload
   return {
     id: upload.id,
     user_id: upload.userId,
@@ -185,8 +185,13 @@ function uploadView(ctx: Ctx, deps: DialectDependencies, upload: Upload): Upload
     download_url: upload.state === 'ready' ? downloadUrl(ctx, deps.catalog, upload) : null,
     context_type: upload.context?.type ?? null,
     context_id: upload.context?.id ?? null,
+    project_id: upload.projectId,
     metadata: upload.metadata,
     ...measuresOf(upload),
+    ...factsOf(upload),
+    charset: properties.charset ?? null,
+    extra: upload.extra,
+    rejection: rejection && { code: rejection.code, detail: rejection.message },
     created_at: timeText(upload.createdAt),
     updated_at: timeText(upload.updatedAt),
   }

@@ -35,11 +35,11 @@ export const createHeaders = z.object({
   'x-project-id': projectId.optional().meta({ description: 'The project that the asset is bound to.' }),
 })
 export const projectParameters = z.object({ projectId })
-export const pageSchema = z.object({
+export const pageSchema = z.strictObject({
   pageSize: z.coerce.number().int().min(1).max(maxPage).default(defaultPage),
-  pageCursor: z.uuid().optional().meta({ description: '`meta.nextPageCursor` of the page before.' }),
+  pageCursor: z.guid().optional().meta({ description: '`meta.nextPageCursor` of the page before.' }),
 })
-export const bindSchema = z.object({ assetId: z.uuid() })
+export const bindSchema = z.object({ assetId: z.guid() })
 
 const assetSchema = z
   .strictObject({
@@ -86,7 +86,7 @@ export const rawApi = ({ maxFileSize }: ApiFacts): readonly Operation[] => [
     path: '/v1/uploads',
     id: 'createAsset',
     summary: 'Upload a file in one request',
-    description: `The body is the file, of 1 to ${maxFileSize} bytes, with a Content-Length or chunked, uncompressed; its Content-Type is a hint. Send \`Expect: 100-continue\` to learn of a refusal before the bytes are sent. Scope: \`uploads:write\`.`,
+    description: `The body is the file, of 1 to ${maxFileSize} bytes, with a Content-Length or chunked, uncompressed; its Content-Type is a hint. \`multipart/form-data\` is refused: forms have another address, and a file that is one is sent as \`application/octet-stream\`. Digests of the body in headers such as \`Content-MD5\`, \`Content-Digest\` or \`x-amz-checksum-sha256\` are checked. Send \`Expect: 100-continue\` to learn of a refusal before the bytes are sent. Scope: \`uploads:write\`.`,
     params: { header: createHeaders.extend({ 'Idempotency-Key': idempotencyParameter }) },
     body: fileBody,
     answers: {
@@ -99,6 +99,7 @@ export const rawApi = ({ maxFileSize }: ApiFacts): readonly Operation[] => [
       ...fileRefusals,
       ...idempotencyRefusals,
       'empty_body',
+      'checksum_invalid',
       'unsupported_media_type',
       'request_timeout',
       'upload_state_conflict',

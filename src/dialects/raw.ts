@@ -2,7 +2,7 @@ import { notFound, UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
 import { bodyOf, fromBytes, readJson, validate } from '../http/request.ts'
 import { kindOf } from '../uploads/names.ts'
-import { cleanName, codePoints } from '../uploads/policy.ts'
+import { cleanName, refuseForm } from '../uploads/policy.ts'
 import type { NewUpload, Upload, UploadState } from '../uploads/upload.ts'
 import { type Dialect, downloadUrl, isContentType, measuresOf, param } from './dialect.ts'
 import { bindSchema, createHeaders, maxNameLength, pageSchema, projectParameters } from './raw-api.ts'
@@ -32,6 +32,7 @@ export const raw: Dialect = (routes, { service, catalog, authenticate, once }) =
     const body = bodyOf(ctx)
     if (body.length === 0) throw new UploadError('empty_body', 'The body is empty: it must be the file.')
     const declared = ctx.get('content-type')
+    refuseForm(declared)
     const draft: NewUpload = {
       dialect: 'raw',
       filename,
@@ -101,10 +102,7 @@ const projectOf = (ctx: Ctx): string =>
 
 /** The name from `x-file-name`: UTF-8, as it is or percent-encoded. */
 function decodedName(header: string): string {
-  const name = percentDecoded(fromBytes(header))
-  if (codePoints(name) > maxNameLength)
-    throw new UploadError('validation_failed', `The name in x-file-name has more than ${maxNameLength} characters.`)
-  return cleanName(name)
+  return cleanName(percentDecoded(fromBytes(header)), maxNameLength)
 }
 
 /** A name that merely holds a percent sign stays as it is. */

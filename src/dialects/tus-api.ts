@@ -11,7 +11,7 @@ import {
   uploadIdParameter,
 } from '../http/api.ts'
 import type { Guide } from '../http/documentation.ts'
-import { checksumBytes, chunkType, extensions, tusVersion } from './tus-headers.ts'
+import { checksumAlgorithms, chunkType, extensions, tusVersion } from './tus-headers.ts'
 
 const withKey = { tag: 'tus', security: anyKey } as const
 const version = z.literal(tusVersion).meta({ description: 'The version of the protocol.' })
@@ -20,7 +20,7 @@ const checksum = z
   .string()
   .optional()
   .meta({
-    description: `Of the body: one of ${Object.keys(checksumBytes).join(', ')}, a space, and the base64 digest.`,
+    description: `Of the body: one of ${checksumAlgorithms.join(', ')}, a space, and the base64 digest.`,
   })
 const override = z.string().optional().meta({ description: 'Takes the place of the method of the request.' })
 const request = { 'Tus-Resumable': version, 'X-HTTP-Method-Override': override }
@@ -54,7 +54,7 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
           'Tus-Version': version,
           'Tus-Extension': z.literal(extensions.join(',')),
           'Tus-Max-Size': bytes,
-          'Tus-Checksum-Algorithm': z.literal(Object.keys(checksumBytes).join(',')),
+          'Tus-Checksum-Algorithm': z.literal(checksumAlgorithms.join(',')),
         },
       },
     },
@@ -66,7 +66,7 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
     path: '/files',
     id: 'createTusUpload',
     summary: 'Create a resumable upload',
-    description: `tus ${tusVersion} with ${extensions.join(', ')}. At most ${facts.maxFileSize} bytes. \`Upload-Metadata\`: \`filename\`, \`filetype\`, \`category\`, \`project_id\`, \`context_type\` with \`context_id\`; anything else is kept as the upload's metadata. A body of type \`${chunkType}\` brings the first bytes, or all. Scope: \`uploads:write\`.`,
+    description: `tus ${tusVersion} with ${extensions.join(', ')}. At most ${facts.maxFileSize} bytes. \`Upload-Metadata\`: \`filename\`, \`filetype\`, \`category\`, \`project_id\`, \`context_type\` with \`context_id\`, in capitals or not, and the names that clients use for the first two (\`name\`; \`type\`, \`mimeType\`, \`contentType\`); anything else is kept as the upload's metadata. Of the name the last path segment is kept, and a type that is no media type says nothing. A body of type \`${chunkType}\` brings the first bytes, or all. Scope: \`uploads:write\`.`,
     params: {
       header: z.object({
         ...request,
@@ -101,6 +101,7 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
       ...fileRefusals,
       ...idempotencyRefusals,
       'chunk_checksum_mismatch',
+      'checksum_invalid',
       'project_forbidden',
       'upload_not_received',
     ],
@@ -112,8 +113,8 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
     id: 'lookAtTusUpload',
     summary: 'Where an upload is',
     description:
-      'An offset that equals the length means that the file was accepted. While it is being checked: 423. A refused file: 410.',
-    params: { path: onePath, header: z.object(request) },
+      'An offset that equals the length means that the file was accepted. While it is being checked, or the gateway cannot look because its store or its records are away: 423 with `Retry-After`. A refused file: 410. Without `Tus-Resumable` it is answered too. `Upload-Metadata` and `Upload-Concat` come back as they were sent, up to 4,096 bytes together.',
+    params: { path: onePath, header: z.object({ ...request, 'Tus-Resumable': version.optional() }) },
     answers: {
       200: {
         description: 'The offset.',
@@ -129,7 +130,7 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
         },
       },
     },
-    refusals: [...ofOne, 'processing_failed'],
+    refusals: ofOne,
   },
   {
     ...withKey,
@@ -138,7 +139,7 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
     id: 'appendToTusUpload',
     summary: 'Send bytes',
     description:
-      'From `Upload-Offset` on. What has come of a request that breaks off is kept, and HEAD tells how much that is; with `Upload-Checksum` all of the body counts or nothing. The answer to the last byte comes with the verdict on the file. A newer request for the same upload ends an older one with 423.',
+      'From `Upload-Offset` on. What has come of a request that breaks off is kept, and HEAD tells how much that is, as does the header `Upload-Offset` of a 409; with `Upload-Checksum` all of the body counts or nothing. The answer to the last byte comes with the verdict on the file. A newer request for the same upload ends an older one with 423.',
     params: {
       path: onePath,
       header: z.object({
@@ -162,6 +163,7 @@ export const tusApi = (facts: ApiFacts): readonly Operation[] => [
       'upload_state_conflict',
       'upload_final',
       'chunk_checksum_mismatch',
+      'checksum_invalid',
     ],
   },
   {

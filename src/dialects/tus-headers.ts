@@ -1,17 +1,18 @@
-import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { UploadError } from '../errors.ts'
 import type { Ctx } from '../http/context.ts'
-import { validate } from '../http/request.ts'
-import type { ChunkSum } from '../uploads/append.ts'
+import { textOf, validate } from '../http/request.ts'
+import { digestBytes, type ExpectedDigest } from '../uploads/digests.ts'
+import { cleanedName, maxFilenameLength } from '../uploads/policy.ts'
 import type { NewUpload } from '../uploads/upload.ts'
+import { isContentType } from './dialect.ts'
 import { projectId } from './form-api.ts'
-import { contentType, filename, maxMetadataBytes } from './presigned-schemas.ts'
+import { maxMetadataBytes } from './presigned-schemas.ts'
 
 export const tusVersion = '1.0.0'
 export const chunkType = 'application/offset+octet-stream'
-/** Algorithms of `Upload-Checksum`, with the bytes of their digests. */
-export const checksumBytes: Readonly<Record<string, number>> = { sha1: 20, sha256: 32, md5: 16 }
+/** Algorithms of `Upload-Checksum`. */
+export const checksumAlgorithms = ['sha1', 'sha256', 'md5'] as const
 export const extensions = [
   'creation',
   'creation-with-upload',
@@ -51,18 +52,18 @@ export const isChunk = (ctx: Ctx): boolean =>
   ctx.get('content-type').split(';', 1)[0]?.trim().toLowerCase() === chunkType
 
 /** What `Upload-Checksum` demands of the body; `null`: nothing. */
-export function checksumHeader(ctx: Ctx): ChunkSum | null {
+export function checksumHeader(ctx: Ctx): ExpectedDigest | null {
   const text = ctx.req.headers['upload-checksum']
   if (text === undefined) return null
-  const [, algorithm = '', digest = ''] = /^(\S+) (\S+)$/.exec(String(text)) ?? []
-  const bytes = Object.hasOwn(checksumBytes, algorithm) ? checksumBytes[algorithm] : undefined
-  if (bytes === undefined)
-    throw bad(`Upload-Checksum must be one of ${Object.keys(checksumBytes).join(', ')}, a space and the base64 digest.`)
+  const [, name = '', digest = ''] = /^(\S+) (\S+)$/.exec(String(text)) ?? []
+  const algorithm = checksumAlgorithms.find((one) => one === name)
+  if (algorithm === undefined)
+    throw bad(`Upload-Checksum must be one of ${checksumAlgorithms.join(', ')}, a space and the base64 digest.`)
+  const bytes = digestBytes[algorithm]
   const wanted = Buffer.from(digest, 'base64')
   if (!isBase64(digest) || wanted.length !== bytes)
     throw bad(`The digest in Upload-Checksum is no base64 of ${bytes} bytes.`)
-  const hash = createHash(algorithm)
-  return { update: (chunk) => void hash.update(chunk), isRight: () => hash.digest().equals(wanted) }
+  return { algorithm, digest: wanted.toString('base64'), header: 'Upload-Checksum' }
 }
 
 export type Concat = { readonly kind: 'partial' } | { readonly kind: 'final'; readonly ids: readonly string[] }
@@ -87,8 +88,6 @@ function idOf(url: string): string {
 
 const fields = z
   .object({
-    filename: filename.default(nameless),
-    filetype: contentType.optional(),
     category: z.string().min(1).max(64).optional(),
     project_id: projectId.optional(),
     context_type: z.string().min(1).max(255).optional(),
@@ -99,28 +98,34 @@ const fields = z
     path: ['context_id'],
   })
 
-/** Other names that clients use. */
-const synonyms: Readonly<Record<string, string>> = { name: 'filename', type: 'filetype' }
-const known: ReadonlySet<string> = new Set(Object.keys(fields.shape))
+const fieldNames = Object.keys(fields.shape)
+/** What clients call it, in small letters; the first that says something counts. */
+const nameKeys = ['filename', 'name']
+const typeKeys = ['filetype', 'type', 'mimetype', 'contenttype']
+const known: ReadonlySet<string> = new Set([...fieldNames, ...nameKeys, ...typeKeys])
 
-/** What `Upload-Metadata` says of the file. Names that have no meaning here are kept as the client's own metadata. */
+/**
+ * What `Upload-Metadata` says of the file. Keys that have no meaning here are kept as the client's own metadata. Nothing that a device
+ * writes by itself, a name or a type, is a reason to refuse a file.
+ */
 export function metadataHeader(ctx: Ctx): Omit<NewUpload, 'dialect' | 'declaredSize' | 'declaredChecksum'> {
-  const pairs = pairsOf(String(ctx.req.headers['upload-metadata'] ?? ''))
   const said = new Map<string, string>()
   const rest: [string, string][] = []
-  for (const [key, bytes] of pairs) {
-    const name = Object.hasOwn(synonyms, key) ? (synonyms[key] ?? key) : key
-    if (!known.has(name)) rest.push([key, bytes.toString('utf8')])
-    // Clients send names with nothing in them for what they do not know; the first name for a thing is the better one.
-    else if (bytes.length > 0 && (name === key || !said.has(name))) said.set(name, utf8(key, bytes))
+  for (const [key, bytes] of pairsOf(String(ctx.req.headers['upload-metadata'] ?? ''))) {
+    const name = key.toLowerCase()
+    const text = textOf(bytes)
+    if (!known.has(name)) rest.push([key, text])
+    // Clients send keys with nothing in them for what they do not know.
+    else if (text.trim() !== '' && !said.has(name)) said.set(name, text)
   }
   const found = validate(fields, Object.fromEntries(said), 'header')
   const metadata = Object.fromEntries(rest)
   if (Buffer.byteLength(JSON.stringify(metadata)) > maxMetadataBytes)
     throw bad(`The metadata has more than ${maxMetadataBytes} bytes as JSON.`)
+  const names = nameKeys.map((key) => cleanedName(said.get(key) ?? '', maxFilenameLength))
   return {
-    filename: found.filename.trim(),
-    declaredType: found.filetype ?? null,
+    filename: names.find((name) => name !== undefined) ?? nameless,
+    declaredType: typeKeys.map((key) => said.get(key)?.trim() ?? '').find(isContentType) ?? null,
     category: found.category ?? null,
     projectId: found.project_id ?? null,
     context: found.context_type && found.context_id ? { type: found.context_type, id: found.context_id } : null,
@@ -140,12 +145,4 @@ function pairsOf(header: string): ReadonlyMap<string, Buffer> {
     pairs.set(key, Buffer.from(value, 'base64'))
   }
   return pairs
-}
-
-function utf8(key: string, bytes: Buffer): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-  } catch {
-    throw bad(`The value of ${key} in Upload-Metadata is not UTF-8.`)
-  }
 }

@@ -15,6 +15,9 @@ import {
 } from './tus-headers.ts'
 import { tusPath } from './tus-offer.ts'
 
+/** Bytes of a client's own headers that are given back: proxies answer 502 in place of an answer with long headers. */
+const maxEchoBytes = 4_096
+
 /** The requests of the protocol: each is read from top to bottom. */
 export function tusRequests({ service, authenticate, once, relativeLocation }: DialectDependencies) {
   const { resumable } = service
@@ -51,7 +54,7 @@ export function tusRequests({ service, authenticate, once, relativeLocation }: D
   }
 
   async function append(ctx: Ctx): Promise<void> {
-    const principal = await authenticate(ctx)
+    const principal = await authenticate(ctx, null, 'continuations')
     const id = param(ctx, 'id')
     // Also what is refused says how long the upload is kept.
     ctx.set(expires(await resumable.get(principal, id)))
@@ -71,14 +74,12 @@ export function tusRequests({ service, authenticate, once, relativeLocation }: D
   }
 
   async function look(ctx: Ctx): Promise<void> {
-    const upload = await resumable.look(await authenticate(ctx), param(ctx, 'id'))
-    const { metadata = null, concat = null } = upload.resumable ?? {}
+    const upload = await resumable.look(await authenticate(ctx, null, 'continuations'), param(ctx, 'id'))
     const length = upload.size ?? upload.declaredSize
     ctx.set({
       'Upload-Offset': String(upload.received),
       ...(length === null ? { 'Upload-Defer-Length': '1' } : { 'Upload-Length': String(length) }),
-      ...(metadata === null ? {} : { 'Upload-Metadata': metadata }),
-      ...(concat === null ? {} : { 'Upload-Concat': concat }),
+      ...echo(upload),
       'Upload-Record': recordUrl(ctx, upload),
       ...expires(upload),
     })
@@ -114,6 +115,21 @@ function sentWith(ctx: Ctx): Sent | null {
 function header(ctx: Ctx, name: string): string | null {
   const value = ctx.req.headers[name]
   return typeof value === 'string' ? value : null
+}
+
+/** What the client sent at the creation, as it sent it; what is too long for proxies is left out. */
+function echo({ resumable }: Upload): Record<string, string> {
+  const found: Record<string, string> = {}
+  let left = maxEchoBytes
+  for (const [name, text] of [
+    ['Upload-Concat', resumable?.concat ?? null],
+    ['Upload-Metadata', resumable?.metadata ?? null],
+  ] as const) {
+    if (text === null || text.length > left) continue
+    found[name] = text
+    left -= text.length
+  }
+  return found
 }
 
 const recordUrl = (ctx: Ctx, upload: Upload): string => `${ctx.state.origin.url}/api/v1/uploads/${upload.id}`

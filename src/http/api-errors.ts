@@ -15,7 +15,9 @@ interface Group {
 
 /** What errors of these codes tell beyond their sentence. */
 const exampleOptions: Readonly<Partial<Record<ErrorCode, UploadErrorOptions>>> = {
-  validation_failed: { faults: [{ loc: ['body', 'filename'], msg: 'The name is empty.', type: 'custom' }] },
+  validation_failed: {
+    faults: [{ loc: ['body', 'filename'], msg: 'String should have at least 1 character', type: 'string_too_short' }],
+  },
   quota_exceeded: { facts: { bytes_left: 1_048_576 } },
   range_not_satisfiable: { facts: { size: sample.size } },
 }
@@ -123,8 +125,14 @@ const pluginCodes: readonly ErrorCode[] = ['file_type_not_allowed', 'content_typ
 function withFacts(members: Record<string, z.ZodType>, codes: readonly ErrorCode[]): z.ZodType {
   const left = z.int().optional().meta({ description: 'Bytes that the quota leaves, with `quota_exceeded`.' })
   const size = z.int().min(0).optional().meta({ description: 'Bytes of the file, with `range_not_satisfiable`.' })
+  const offset = z
+    .int()
+    .min(0)
+    .optional()
+    .meta({ description: 'Of a PATCH at another offset: where the upload is, as in the header `Upload-Offset`.' })
   const schema = z.strictObject({
     ...members,
+    ...(codes.includes('upload_state_conflict') ? { upload_offset: offset } : {}),
     ...(codes.includes('quota_exceeded') ? { bytes_left: left } : {}),
     ...(codes.includes('range_not_satisfiable') ? { size } : {}),
   })

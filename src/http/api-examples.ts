@@ -8,10 +8,11 @@ export const sample = {
   contentType: 'image/jpeg',
   /** Bytes. */
   size: 84_213,
+  sha256: '9f64a747e1b97f131fabb6b447296c9b6f0201e79fb3c5356e6c77e89b6a806a',
   width: 3024,
   height: 4032,
-  createdAt: '2026-11-21T09:30:00.000Z',
-  updatedAt: '2026-11-21T09:30:04.120Z',
+  createdAt: '2026-11-21T09:30:00Z',
+  updatedAt: '2026-11-21T09:30:04Z',
   downloadUrl:
     'https://files.example.org/api/v1/uploads/019aa5f0-7c1e-7cc3-8f0a-2b1f5a1d9e37/download?expires=1795257004&signature=kq3v0ZQ1p2mY8xJtW7hBnLr5sD4fGcUa9eXoVi6TyNE',
 } as const

@@ -76,8 +76,8 @@ export const jsonBodyRefusals: readonly ErrorCode[] = [
 export const idempotencyRefusals: readonly ErrorCode[] = ['idempotency_conflict', 'idempotency_key_reused']
 
 export const timestamp = z.iso
-  .datetime({ precision: 3 })
-  .meta({ id: 'Timestamp', description: 'RFC 3339, UTC, milliseconds.' })
+  .datetime({ precision: 0 })
+  .meta({ id: 'Timestamp', description: 'RFC 3339, UTC, to the second.' })
 export const uploadIdParameter = z.string().meta({
   description: 'Id of an upload: a UUID. Everything else is a 404.',
   examples: [sample.id],
@@ -93,6 +93,21 @@ export const nextCursor = z
   .uuid()
   .nullable()
   .meta({ description: '`null` at the end. A page may be short, even empty, and still have a next one.' })
+
+/** Of a file, beside `measures`; `null`: there is none, or it is not known. */
+export const facts = {
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .nullable()
+    .meta({ description: 'Digest of the whole file, in hexadecimal.' }),
+  codecs: z.array(z.string()).nullable().meta({ description: 'Of a film or sound, such as `avc1.42c01e`.' }),
+  pages: z.int().min(0).nullable().meta({ description: 'Of a document, or frames of an animation.' }),
+}
+/** What plugins have found out, under their names. */
+export const extra = z
+  .record(z.string(), z.unknown())
+  .meta({ description: 'What plugins have noted about the file, by their names.' })
 
 /** @param examples of answers, at least one; each fits the schema, as a test sees */
 export const jsonAnswer = (

@@ -9,8 +9,15 @@ import type { VerifyToken } from './jwt.ts'
 const maxCredentialLength = 8_192
 const secretLength = 32
 
-/** @param workspace that the path names; `null` or absent: none */
-export type Authenticate = (ctx: Ctx, workspace?: string | null) => Promise<Principal>
+/**
+ * @param workspace that the path names; `null` or absent: none
+ * @param kind what the request counts as; `continuations` go on with an upload that was created before
+ */
+export type Authenticate = (
+  ctx: Ctx,
+  workspace?: string | null,
+  kind?: 'requests' | 'continuations',
+) => Promise<Principal>
 
 /** What the records keep of a key. */
 export const keyDigest = (key: string): Buffer => createHash('sha256').update(key).digest()

@@ -60,7 +60,7 @@ const page = (prefix: string): string => `<!doctype html>
     <link rel="stylesheet" href="${prefix}swagger-ui.css">
   </head>
   <body>
-    <div id="swagger-ui"><p>The API as JSON: <a href="${prefix}../openapi.json">openapi.json</a></p></div>
+    <div id="swagger-ui"><p>The API as JSON is at openapi.json.</p></div>
     <script src="${prefix}swagger-ui-bundle.js"></script>
     <script src="${prefix}start.js"></script>
   </body>

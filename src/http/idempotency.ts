@@ -102,7 +102,7 @@ function keyOf(req: IncomingMessage): string | null {
   if (headers.length === 1 && key.length <= maxKeyLength && /^[ -~]+$/.test(key)) return key
   const msg = `An Idempotency-Key is 1 to ${maxKeyLength} printable ASCII characters, once, bare or as a quoted string.`
   throw new UploadError('validation_failed', msg, {
-    faults: [{ loc: ['header', 'Idempotency-Key'], msg, type: 'invalid_format' }],
+    faults: [{ loc: ['header', 'Idempotency-Key'], msg, type: 'value_error' }],
   })
 }
 

@@ -22,11 +22,13 @@ export const refusedToken = (message: string): UploadError => new UploadError('u
  * @throws {UploadError} `unauthenticated` when a claim is not what it must be.
  */
 export function principalOf(claims: Claims, { workspaceClaim, scopesClaim }: Config['jwt']): Principal {
-  const { iss = null, sub, exp } = claims
+  const { iss = null, sub, exp, sts } = claims
   if (!Number.isFinite(exp)) throw refusedToken('The token\'s "exp" is no time.')
   if (iss !== null && typeof iss !== 'string') throw refusedToken('The token\'s "iss" is not text.')
   if (typeof sub !== 'string' || !printable.test(sub))
     throw refusedToken('The token\'s "sub" must be 1 to 255 printable characters.')
+  // Clerk's name for a session that begins only when its user has done what is still missing.
+  if (sts === 'pending') throw refusedToken('The session of the token is pending: its user has to finish signing in.')
   // JSON keeps the two apart: no other issuer and subject have the same text.
   const digest = createHash('sha256')
     .update(JSON.stringify([iss, sub]))

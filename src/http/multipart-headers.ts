@@ -1,4 +1,6 @@
 import { UploadError } from '../errors.ts'
+import type { ExpectedDigest } from '../uploads/digests.ts'
+import { expectedDigests } from './integrity.ts'
 import { fromBytes } from './request.ts'
 
 /** Characters of a boundary at most: RFC 2046, section 5.1.1. */
@@ -14,6 +16,8 @@ export interface PartHead {
   /** As it was sent, perhaps with a path; `null`: the part is no file. */
   readonly filename: string | null
   readonly contentType: string | null
+  /** What the part says of its bytes. */
+  readonly digests: readonly ExpectedDigest[]
 }
 
 export const invalidMultipart = (message: string, cause?: unknown): UploadError =>
@@ -61,10 +65,11 @@ export function partHead(headers: Readonly<Record<string, readonly string[]>>): 
   const name = find('name')
   if (!name) throw invalidMultipart('Every part needs a name in its Content-Disposition.')
   const plain = find('filename')
-  const filename = extended(find('filename*')) ?? (plain === undefined ? null : unescaped(fromBytes(plain)))
+  const filename =
+    extended(find('filename*')) ?? (plain === undefined ? null : decodedWords(unescaped(fromBytes(plain))))
   if (filename === null && isMultipart(contentType ?? ''))
     throw invalidMultipart('Parts within a part are not taken: send every file as a part of its own.')
-  return { name: unescaped(fromBytes(name)), filename, contentType }
+  return { name: unescaped(fromBytes(name)), filename, contentType, digests: expectedDigests(headers) }
 }
 
 /** Codings that change nothing. */
@@ -89,13 +94,40 @@ function parametersOf(header: string): [name: string, value: string][] {
 const unescaped = (text: string): string =>
   text.replaceAll(/%22/g, '"').replaceAll(/%0d/gi, '\r').replaceAll(/%0a/gi, '\n')
 
-/** A value with its charset, as RFC 8187 writes it. Forms should not have it, and .NET sends it beside the plain one. */
+/**
+ * A value with its charset, as RFC 8187 writes it. Forms should not have it, and .NET sends it beside the plain one, with the quotes
+ * that belong to that.
+ */
 function extended(value: string | undefined): string | undefined {
   const [, charset = '', escaped = ''] = /^([^']*)'[^']*'(.*)$/s.exec(value ?? '') ?? []
+  if (charset === '' || escaped === '' || /%(?![0-9a-f]{2})/i.test(escaped)) return undefined
+  const bytes = escaped.replaceAll(/%([0-9a-f]{2})/gi, (_, hex: string) =>
+    String.fromCodePoint(Number.parseInt(hex, 16)),
+  )
+  return decoded(charset, bytes)?.replace(/^"(.*)"$/s, '$1')
+}
+
+/** One word of RFC 2047, and the blanks before the next: they are none of the text. */
+const encodedWord =
+  /=\?([\w.:-]{1,40})(?:\*[\w-]{1,40})?\?([bq])\?([!->@-~ ]*)\?=(?:\s+(?==\?[\w.:-]+(?:\*[\w-]+)?\?[bq]\?))?/gi
+
+/** Text with encoded words in it, which mail has and forms should not: PowerShell and Spring write names so, slashes among their letters. */
+const decodedWords = (text: string): string =>
+  text.replaceAll(encodedWord, (word, charset: string, coding: string, content: string) => {
+    const bytes =
+      coding.toLowerCase() === 'b'
+        ? Buffer.from(content, 'base64').toString('latin1')
+        : content
+            .replaceAll('_', ' ')
+            .replaceAll(/=([0-9a-f]{2})/gi, (_, hex: string) => String.fromCodePoint(Number.parseInt(hex, 16)))
+    return decoded(charset, bytes) ?? word
+  })
+
+/** @param bytes a character for each; `undefined`: they are not in this charset, or nobody knows it */
+function decoded(charset: string, bytes: string): string | undefined {
   try {
-    if (/^utf-8$/i.test(charset)) return decodeURIComponent(escaped)
+    return new TextDecoder(charset, { fatal: true, ignoreBOM: true }).decode(Buffer.from(bytes, 'latin1'))
   } catch {
-    // The plain one may be better.
+    return undefined
   }
-  return undefined
 }

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { Dicer } from '@fastify/busboy'
 import { UploadError } from '../errors.ts'
+import { checkOf, type ExpectedDigest, mismatch } from '../uploads/digests.ts'
 import { ClientGone } from '../uploads/ingest.ts'
 import {
   boundaryOf,
@@ -31,6 +32,7 @@ export interface FilePart {
   /** As it was sent, perhaps with a path. */
   readonly filename: string
   readonly contentType: string | null
+  readonly digests: readonly ExpectedDigest[]
   readonly stream: Readable
 }
 
@@ -46,6 +48,8 @@ export interface FormOptions {
   /** Names of the other parts; those with other names are skipped. */
   readonly fields: readonly string[]
   readonly maxFiles: number
+  /** What the request says of the form as a whole. */
+  readonly digests: readonly ExpectedDigest[]
   /** Milliseconds without a byte, while we are reading, after which the body is given up. */
   readonly idleTimeoutMs: number
 }
@@ -62,13 +66,15 @@ interface Sink {
  *
  * A file's stream is destroyed with the reason when the form breaks. Leaving the loop stops reading; the rest stays where it is.
  *
- * @throws {UploadError} `invalid_multipart`, `unsupported_media_type`, `too_many_files`, `body_too_large`, `request_timeout` · {ClientGone}
+ * @throws {UploadError} `invalid_multipart`, `unsupported_media_type`, `checksum_mismatch`, `too_many_files`, `body_too_large`, `request_timeout` · {ClientGone}
  */
 export async function* formParts(req: IncomingMessage, options: FormOptions): AsyncGenerator<FilePart | FieldPart> {
   const boundary = boundaryOf(req.headers['content-type'] ?? '')
   const parser = new Dicer({ boundary, ...headerLimits })
+  takeEmptyParts(parser)
   const found: (FilePart | FieldPart)[] = []
   const seen = new Set<string>()
+  const check = checkOf(options.digests)
   let files = 0
   let fields = 0
   let unknownBytes = 0
@@ -94,25 +100,23 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
 
   function sinkOf(head: PartHead): Sink {
     const { name, filename } = head
-    if (name === options.file) {
+    if (name === options.file && filename?.trim()) {
       if (++files > options.maxFiles)
         throw new UploadError('too_many_files', `A form has at most ${options.maxFiles} files.`)
-      if (filename === null) throw faultyField(name, 'A file needs a file name.')
-      return fileSink(filename, head.contentType)
+      return fileSink(filename, head)
     }
     if (++fields > maxFields) throw new UploadError('body_too_large', `A form has at most ${maxFields} fields.`)
+    if (name === options.file) return noFileSink
     if (!options.fields.includes(name)) return unknownSink
-    if (seen.has(name)) throw faultyField(name, 'The field is there more than once.')
-    seen.add(name)
     return fieldSink(name, head.contentType)
   }
 
-  function fileSink(filename: string, contentType: string | null): Sink {
+  function fileSink(filename: string, { contentType, digests }: PartHead): Sink {
     const stream = new Readable({ highWaterMark: fileBufferBytes, read: feed })
     // Whoever has given the file up does not listen any more.
     stream.on('error', () => {})
     file = stream
-    found.push({ kind: 'file', filename, contentType, stream })
+    found.push({ kind: 'file', filename, contentType, digests, stream })
     return {
       write: (bytes) => void (fileIsFull = !stream.push(bytes)),
       end() {
@@ -133,8 +137,23 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
           throw new UploadError('body_too_large', `The field ${name} has more than ${maxFieldBytes} bytes.`)
         chunks.push(Buffer.from(bytes))
       },
-      end: () => void found.push({ kind: 'field', name, value: textOf(name, Buffer.concat(chunks), contentType) }),
+      end() {
+        const value = textOf(name, Buffer.concat(chunks), contentType)
+        // A field of a page that nobody has filled in says nothing.
+        if (value.trim() === '') return
+        if (seen.has(name)) throw faultyField(name, 'The field is there more than once.')
+        seen.add(name)
+        found.push({ kind: 'field', name, value })
+      },
     }
+  }
+
+  /** What browsers send for an input in which no file was chosen. */
+  const noFileSink: Sink = {
+    write() {
+      throw faultyField(options.file, 'A file needs a file name.')
+    },
+    end() {},
   }
 
   const unknownSink: Sink = {
@@ -183,6 +202,7 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
   const onData = guarded((chunk: Buffer) => {
     idle.refresh()
     padding += chunk.length
+    check?.update(chunk)
     parser.write(chunk)
     if (padding > maxPaddingBytes)
       return fail(invalidMultipart('There is too much between the parts, or the headers of a part do not end.'))
@@ -226,7 +246,11 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
         yield next
         continue
       }
-      if (whole) return
+      if (whole) {
+        const wrong = await check?.wrong()
+        if (wrong) throw new UploadError('checksum_mismatch', mismatch(wrong))
+        return
+      }
       goOn()
       await new Promise<void>((resolve) => {
         wake = resolve
@@ -245,12 +269,38 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
 /** One more than is allowed, and twice as much, so that what is cut there is seen to be too much. */
 const headerLimits = { maxHeaderPairs: maxPartHeaders + 1, maxHeaderSize: 2 * maxPartHeaderBytes }
 
+/** What the parser reads the headers of a part with. */
+interface HeaderReader {
+  readonly finished: boolean
+  readonly buffer: string
+  push(text: string): void
+  reset(): void
+}
+
+/** At the parser's edge: its types do not say what is in it. */
+const isHeaderReader = (found: unknown): found is HeaderReader =>
+  typeof found === 'object' && found !== null && 'buffer' in found && 'push' in found && 'reset' in found
+
+/**
+ * A part may be nothing but headers: then the line break that begins the next delimiter is the one that ends them (RFC 2046, section
+ * 5.1.1). The parser has taken that one for the delimiter by then, and would have no headers.
+ */
+function takeEmptyParts(parser: Dicer): void {
+  const reader: unknown = Reflect.get(parser, '_hparser')
+  if (!isHeaderReader(reader)) throw new Error('The parser of forms is another than this was written for.')
+  const reset = reader.reset.bind(reader)
+  reader.reset = () => {
+    if (!reader.finished && reader.buffer.endsWith('\r\n')) reader.push('\r\n')
+    reset()
+  }
+}
+
 /** The parser's types do not say what is in it. */
 const headerOf = (header: object): Record<string, string[]> =>
   Object.fromEntries(Object.entries(header).map(([name, values]) => [name, [values].flat().map(String)]))
 
 export const faultyField = (name: string, msg: string): UploadError =>
-  new UploadError('validation_failed', msg, { faults: [{ loc: ['body', name], msg, type: 'invalid_format' }] })
+  new UploadError('validation_failed', msg, { faults: [{ loc: ['body', name], msg, type: 'value_error' }] })
 
 /** In the charset that the part names, else UTF-8. */
 function textOf(name: string, bytes: Buffer, contentType: string | null): string {

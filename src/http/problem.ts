@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http'
-import { type ErrorCode, errorTitles, UploadError } from '../errors.ts'
+import { type ErrorCode, errorTitles, UploadError, type ValidationFault } from '../errors.ts'
 
 /** The HTTP status of every code. `storage_failed` is 503 when trying again may help. */
 export const errorStatuses: Readonly<Record<ErrorCode, number>> = {
@@ -7,6 +7,7 @@ export const errorStatuses: Readonly<Record<ErrorCode, number>> = {
   invalid_json: 400,
   empty_body: 400,
   invalid_multipart: 400,
+  checksum_invalid: 400,
   unauthenticated: 401,
   api_key_reserved: 401,
   token_expired: 401,
@@ -84,7 +85,7 @@ export function errorAnswer(error: unknown, asked: AskedAs): ErrorAnswer {
   const shape = shapeOf(asked)
   const headers = errorHeaders(known, asked)
   if (shape === 'detail' && known.code === 'validation_failed' && known.faults.length > 0)
-    return { status: 422, headers, body: { detail: known.faults } }
+    return { status: 422, headers, body: { detail: known.faults.map(asListed) } }
   if (shape === 'detail') {
     const status = known.code === 'validation_failed' ? 422 : statusOf(known)
     const title = errorTitles[known.code]
@@ -111,6 +112,13 @@ function statusOf({ code, ended, retryAfter }: UploadError): number {
   return code === 'storage_failed' && retryAfter !== undefined ? 503 : errorStatuses[code]
 }
 
+/** The framework of these pages begins so what no rule of its own has found. */
+const asListed = ({ loc, msg, type }: ValidationFault): ValidationFault => ({
+  loc,
+  msg: type === 'value_error' ? `Value error, ${msg}` : msg,
+  type,
+})
+
 const faultSentence = (error: UploadError): string =>
   error.faults.length === 0
     ? error.message
@@ -124,5 +132,6 @@ function errorHeaders(error: UploadError, { credential = false }: AskedAs): Reco
     headers['WWW-Authenticate'] = `Bearer realm="fairlead"${credential ? ', error="invalid_token"' : ''}`
   if (typeof error.facts['size'] === 'number' && error.code === 'range_not_satisfiable')
     headers['Content-Range'] = `bytes */${error.facts['size']}`
+  if (typeof error.facts['upload_offset'] === 'number') headers['Upload-Offset'] = String(error.facts['upload_offset'])
   return headers
 }

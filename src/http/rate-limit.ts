@@ -7,6 +7,10 @@ import type { Ctx } from './context.ts'
 
 /** Seconds of a window: it begins with the first request that is counted in it. */
 const windowSeconds = 60
+/** Refused requests of one address in a window, where no limit is set: more than people and their programs get wrong. */
+const refusalsByDefault = 300
+/** Requests that go on with an upload, for each request that is allowed: they count as one with its creation. */
+const continuationsPerRequest = 100
 /** Counters for addresses at most: those beyond share one. */
 const addressCounters = 65_536
 /** Groups of an IPv6 address that a customer of a provider usually has to himself: 64 bits. */
@@ -26,44 +30,54 @@ const refusals: ReadonlySet<ErrorCode> = new Set([
  * no other answer to wrong credentials until the window ends; valid ones pass: others may have the same address, and keys are too long
  * to be guessed.
  *
- * @param perMinute requests of one principal, and refusals of one address; 0: no limit
+ * Requests that go on with an upload have a budget of their own, so that one in small pieces comes to its end.
+ *
+ * @param perMinute requests of one principal, and refusals of one address; 0: no limit of requests, and the usual one of refusals
  * @throws {UploadError} `rate_limited`, beside what `authenticate` throws
  */
 export function limited(authenticate: Authenticate, perMinute: number): Authenticate {
-  if (perMinute === 0) return authenticate
-  const requests = new RateLimiterMemory({ points: perMinute, duration: windowSeconds })
-  const failures = new RateLimiterMemory({ points: perMinute, duration: windowSeconds })
+  const policies = {
+    requests: policy(perMinute),
+    continuations: policy(perMinute * continuationsPerRequest),
+    failures: policy(perMinute === 0 ? refusalsByDefault : perMinute),
+  }
   const salt = randomBytes(32)
 
   /** Memory is bounded by the number of counters; which addresses share one nobody can foresee. */
   const counterOf = (ip: string): number =>
     createHmac('sha256', salt).update(networkOf(ip)).digest().readUInt32BE() % addressCounters
 
-  function tell(ctx: Ctx, policy: 'requests' | 'failures', { remainingPoints, msBeforeNext }: RateLimiterRes): number {
+  /** @returns seconds until the window ends, when this one was too many */
+  async function count(ctx: Ctx, name: keyof typeof policies, key: string | number): Promise<number | undefined> {
+    const { limiter, points } = policies[name]
+    const { consumedPoints, remainingPoints, msBeforeNext } = await consume(limiter, key)
     const seconds = Math.max(1, Math.ceil(msBeforeNext / 1_000))
-    ctx.set('RateLimit-Policy', `"${policy}";q=${perMinute};w=${windowSeconds}`)
-    ctx.set('RateLimit', `"${policy}";r=${remainingPoints};t=${seconds}`)
-    return seconds
+    ctx.set('RateLimit-Policy', `"${name}";q=${points};w=${windowSeconds}`)
+    ctx.set('RateLimit', `"${name}";r=${remainingPoints};t=${seconds}`)
+    return consumedPoints > points ? seconds : undefined
   }
 
   async function refused(ctx: Ctx): Promise<void> {
-    const used = await consume(failures, counterOf(ctx.state.origin.ip))
-    const seconds = tell(ctx, 'failures', used)
-    if (used.consumedPoints > perMinute)
-      throw tooMany('Too many requests from this address had no valid credentials.', seconds)
+    const seconds = await count(ctx, 'failures', counterOf(ctx.state.origin.ip))
+    if (seconds !== undefined) throw tooMany('Too many requests from this address had no valid credentials.', seconds)
   }
 
-  return async (ctx, workspace) => {
+  return async (ctx, workspace, kind = 'requests') => {
     const principal = await authenticate(ctx, workspace).catch(async (error: unknown) => {
       if (error instanceof UploadError && refusals.has(error.code)) await refused(ctx)
       throw error
     })
-    const used = await consume(requests, principal.id)
-    const seconds = tell(ctx, 'requests', used)
-    if (used.consumedPoints > perMinute) throw tooMany(`More than ${perMinute} requests in a minute.`, seconds)
+    if (perMinute === 0) return principal
+    const seconds = await count(ctx, kind, principal.id)
+    if (seconds !== undefined) throw tooMany(`More than ${policies[kind].points} ${kind} in a minute.`, seconds)
     return principal
   }
 }
+
+const policy = (points: number) => ({
+  points,
+  limiter: new RateLimiterMemory({ points, duration: windowSeconds }),
+})
 
 const tooMany = (message: string, retryAfter: number): UploadError =>
   new UploadError('rate_limited', message, { retryAfter })

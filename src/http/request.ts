@@ -1,9 +1,11 @@
 import type { IncomingMessage } from 'node:http'
 import type { Ctx } from './context.ts'
 import { getRawBody } from 'raw-body'
-import type { z } from 'zod'
-import { UploadError, type ValidationFault } from '../errors.ts'
+import { z } from 'zod'
+import { UploadError } from '../errors.ts'
 import type { Body } from '../uploads/ingest.ts'
+import { faultsOf, sentenceOf } from './faults.ts'
+import { expectedDigests } from './integrity.ts'
 
 /** Bytes of a JSON body at most. */
 export const maxJsonBytes = 64 * 1024
@@ -13,7 +15,8 @@ const jsonTimeoutMs = 30_000
 /**
  * The request's body as a file.
  *
- * @throws {UploadError} `unsupported_media_type` when it is coded: nobody here would decode it.
+ * @throws {UploadError} `unsupported_media_type` when it is coded: nobody here would decode it; `checksum_invalid` when its headers
+ * name a digest that cannot be checked.
  */
 export function bodyOf(ctx: Ctx): Body {
   demandPlain(ctx)
@@ -24,6 +27,7 @@ export function bodyOf(ctx: Ctx): Body {
   return {
     stream: ctx.req,
     length: length === undefined || !/^\d+$/.test(length) ? null : Number(length),
+    digests: expectedDigests(ctx.req.headers),
     waits: waitsForContinue(ctx.req),
     accept: () => ctx.res.writeContinue(),
   }
@@ -39,16 +43,19 @@ export function demandPlain(ctx: Ctx): void {
 /** Whether the client sends its body only when it is told to go on. */
 export const waitsForContinue = (req: IncomingMessage): boolean => /^100-continue$/i.test(req.headers.expect ?? '')
 
-/** The text of a header, of whose bytes Node has made characters: Latin-1. Clients that send UTF-8 meant UTF-8. */
-export function fromBytes(header: string): string {
+/** Text of which nobody says how it was written: UTF-8 where it can be, and what old devices and `btoa` write where not. */
+export function textOf(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(header, 'latin1'))
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {
-    return header
+    return new TextDecoder('windows-1252').decode(bytes)
   }
 }
 
-/** Reads a JSON body and checks it. @param optional an empty body counts as `{}` */
+/** The text of a header, of whose bytes Node has made characters. */
+export const fromBytes = (header: string): string => textOf(Buffer.from(header, 'latin1'))
+
+/** Reads a JSON body and checks it. @param optional an empty body, and `null`, count as `{}` */
 export async function readJson<T extends z.ZodType>(
   ctx: Ctx,
   schema: T,
@@ -69,7 +76,7 @@ export async function readJson<T extends z.ZodType>(
   } catch (cause) {
     throw new UploadError('invalid_json', 'The body is not valid JSON.', { cause })
   }
-  return validate(schema, value, 'body')
+  return validate(schema, optional && value === null ? {} : value, 'body')
 }
 
 async function readText(req: IncomingMessage, length: string | undefined): Promise<string> {
@@ -97,14 +104,26 @@ async function readText(req: IncomingMessage, length: string | undefined): Promi
   }
 }
 
-/** @throws {UploadError} `validation_failed` with every fault. */
+/**
+ * Checks what a client sent. Blank says nothing: a member in which nothing stands is as if it were not there, unless it is required.
+ *
+ * @throws {UploadError} `validation_failed` with every fault.
+ */
 export function validate<T extends z.ZodType>(schema: T, value: unknown, where: string): z.output<T> {
-  const result = schema.safeParse(value)
+  const result = schema.safeParse(withoutBlanks(schema, value), { reportInput: true, error: sentenceOf })
   if (result.success) return result.data
-  const faults: ValidationFault[] = result.error.issues.map((issue) => ({
-    loc: [where, ...issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part))],
-    msg: issue.message,
-    type: issue.code ?? 'invalid',
-  }))
+  const faults = faultsOf(result.error.issues, where)
   throw new UploadError('validation_failed', 'The request is not valid.', { faults })
+}
+
+function withoutBlanks(schema: z.ZodType, value: unknown): unknown {
+  if (!(schema instanceof z.ZodObject) || typeof value !== 'object' || value === null || Array.isArray(value))
+    return value
+  const isRequired = (name: string): boolean => {
+    const member: unknown = Object.hasOwn(schema.shape, name) ? schema.shape[name] : undefined
+    return member instanceof z.ZodType && !member.safeParse(undefined).success
+  }
+  const says = ([name, one]: readonly [string, unknown]): boolean =>
+    typeof one !== 'string' || one.trim() !== '' || isRequired(name)
+  return Object.fromEntries(Object.entries(value).filter(says))
 }

@@ -78,8 +78,15 @@ const isForOneHost = (req: IncomingMessage): boolean =>
   req.httpVersion === '1.0' || req.headersDistinct['host']?.length === 1
 
 export async function listen(server: Server, host: string, port: number): Promise<void> {
-  server.listen(port, host)
-  await once(server, 'listening')
+  const failed = Promise.withResolvers<never>()
+  // Deno throws past the server when its permissions do not allow the address.
+  process.once('uncaughtException', failed.reject)
+  try {
+    server.listen(port, host)
+    await Promise.race([once(server, 'listening'), failed.promise])
+  } finally {
+    process.off('uncaughtException', failed.reject)
+  }
 }
 
 export function urlOf(server: Server, host: string): string {

@@ -1,5 +1,14 @@
 import { Rejection, UploadError } from '../errors.ts'
-import type { Awaitable, Patch, Plugin, PluginContext, PluginLog, Upload, UploadContext } from '../plugin.ts'
+import {
+  type Awaitable,
+  BusyError,
+  type Patch,
+  type Plugin,
+  type PluginContext,
+  type PluginLog,
+  type Upload,
+  type UploadContext,
+} from '../plugin.ts'
 import type { ObjectStore } from '../uploads/object-store.ts'
 import { type HookOptions, merge, mergePatches, type Pipeline } from '../uploads/pipeline.ts'
 import { storedBytes } from './bytes.ts'
@@ -63,6 +72,7 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
     const skipped = plugin.onFailure === 'skip'
     // The client has gone.
     if (outer?.aborted) log.debug(about, 'a plugin was stopped')
+    else if (error instanceof BusyError) log.warn(about, 'a plugin has too much to do')
     else if (skipped) log.warn(about, 'a plugin failed and was skipped')
     else log.error(about, 'a plugin failed')
     if (skipped) return
@@ -70,6 +80,7 @@ export function pluginRunner({ plugins, store, log }: RunnerOptions): PluginRunn
     throw new UploadError('processing_failed', 'The file could not be checked now; try again later.', {
       cause: error,
       retryAfter: failureRetrySeconds,
+      postponed: error instanceof BusyError,
     })
   }
 

@@ -14,8 +14,9 @@ export function batchOperations(
 ) {
   const texts = batchQueries(db)
 
-  function* batch(id: string): Operation<Batch | undefined> {
+  function* batch(id: string, workspaceId?: string): Operation<Batch | undefined> {
     const row = yield* first(texts.get, { id })
+    if (workspaceId !== undefined && row?.workspace_id !== workspaceId) return undefined
     const files = row && (yield* rows(texts.uploads, { id })).map(toUpload)
     if (!row || !files?.length) return undefined
     return {

@@ -118,7 +118,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
       submit(function* () {
         yield* batches.forgetEmptyBatch(yield* uploads.remove(id, how))
       }),
-    get: (id) => read(() => uploads.get(id)),
+    get: (id, workspaceId) => read(() => uploads.get(id, workspaceId)),
     sameBytes: (workspace, sha256, size) => read(() => uploads.sameBytes(workspace, sha256, size)),
     list,
     usage,
@@ -133,7 +133,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
         yield* batches.openBatch(batch)
       }),
     finishBatch: (id, end) => submit(() => batches.finishBatch(id, end)),
-    batch: (id) => readAtOnce(() => batches.batch(id)),
+    batch: (id, workspaceId) => readAtOnce(() => batches.batch(id, workspaceId)),
     removeBatch: (id, how) => submit(() => batches.removeBatch(id, how)),
 
     claimed: (claim) => read(() => claims.claimed(claim)),
@@ -160,7 +160,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
         for (const batch of yield* batches.unfinishedBatches())
           yield* batches.removeBatch(batch, { jobs: jobsOf, force: true })
         for (const upload of yield* jobs.interrupted())
-          yield* uploads.transition(upload.id, { from: ['receiving'], to: 'expired', jobs: jobsOf(upload) })
+          yield* uploads.transition(upload.id, { from: ['receiving'], to: 'expired', jobs: jobsOf })
         for (const key of yield* jobs.intents()) yield* uploads.abandon(key)
         yield* jobs.allDue()
       }),

@@ -1,12 +1,14 @@
 import type { Selectable } from 'kysely'
-import { parse, stringify } from 'uuid'
 import type { ApiKey, Job, JobWork, NewJob, Workspace } from '../uploads/records.ts'
 import type { Upload } from '../uploads/upload.ts'
 import type { Schema, UploadTable } from './schema.ts'
 
 /** Ids are 16 bytes in the tables and text everywhere else; this is the one place that knows. */
-export const idBytes = (id: string): Uint8Array => parse(id)
-export const idText = (bytes: Uint8Array): string => stringify(bytes)
+export const idBytes = (id: string): Uint8Array => Uint8Array.from(Buffer.from(id.replaceAll('-', ''), 'hex'))
+export function idText(bytes: Uint8Array): string {
+  const hex = Buffer.from(bytes).toString('hex')
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+}
 
 /** The least and the greatest id, as bounds. */
 export const firstId = new Uint8Array(16)

@@ -112,6 +112,9 @@ export function uploadQueries(db: Kysely<Schema>) {
     ),
     deleteJobs: query<{ id: Uint8Array }>()((p) => db.deleteFrom('job').where('upload_id', '=', p.id)),
     get: query<{ id: Uint8Array }>()((p) => db.selectFrom('upload').selectAll().where('id', '=', p.id)),
+    getWithin: query<{ id: Uint8Array; workspace: string }>()((p) =>
+      db.selectFrom('upload').selectAll().where('id', '=', p.id).where('workspace_id', '=', p.workspace),
+    ),
     sameBytes: query<{ workspace: string; sha256: Uint8Array; size: number }>()((p) =>
       db
         .selectFrom('upload')

@@ -204,8 +204,10 @@ export function uploadOperations(
           next.rejection = JSON.stringify({ code: change.rejection.code, message: change.rejection.message })
       }
       if (row.state === 'processing') yield* rows(texts.deleteVerdicts, { id: row.id })
-      yield* addJobs(change.jobs ?? [])
-      return yield* write(row, next)
+      const changed = yield* write(row, next)
+      const { jobs = [] } = change
+      yield* addJobs(typeof jobs === 'function' ? jobs(changed) : jobs)
+      return changed
     },
 
     /** Returns the batch that it was in. */
@@ -224,8 +226,11 @@ export function uploadOperations(
       return row.batch_id
     },
 
-    *get(id: string): Operation<Upload | undefined> {
-      const row = yield* first(texts.get, { id: idBytes(id) })
+    *get(id: string, workspaceId?: string): Operation<Upload | undefined> {
+      const row =
+        workspaceId === undefined
+          ? yield* first(texts.get, { id: idBytes(id) })
+          : yield* first(texts.getWithin, { id: idBytes(id), workspace: workspaceId })
       return row && toUpload(row)
     },
 

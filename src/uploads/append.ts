@@ -1,4 +1,5 @@
 import { UploadError } from '../errors.ts'
+import { checkOf, type ExpectedDigest, mismatch } from './digests.ts'
 import { type Body, ClientGone, type IngestDependencies, intakeOptions } from './ingest.ts'
 import { objectKey } from './object-key.ts'
 import type { Growth } from './object-store.ts'
@@ -9,13 +10,6 @@ import { intake } from './receive.ts'
 import type { NewJob, Records } from './records.ts'
 import type { Session } from './session.ts'
 import type { Upload } from './upload.ts'
-
-/** What the client says about the bytes of one body. */
-export interface ChunkSum {
-  update(chunk: Uint8Array): void
-  /** Whether they are those that it has meant to send. */
-  isRight(): boolean
-}
 
 export interface AppendDependencies extends IngestDependencies, OnlookerDependencies {
   readonly records: Records
@@ -46,7 +40,8 @@ export interface Target {
 /** One body that goes on with an upload. */
 export interface Append {
   readonly body: Body
-  readonly sum: ChunkSum | null
+  /** What the protocol's own header says of the body. */
+  readonly sum: ExpectedDigest | null
   readonly signal: AbortSignal
   readonly session: Session
 }
@@ -60,7 +55,7 @@ export interface Append {
 export async function append(
   deps: AppendDependencies,
   target: Target,
-  { body, sum, signal, session }: Append,
+  { body, sum: ownSum, signal, session }: Append,
 ): Promise<Upload> {
   const { onlookers } = deps
   const { id, length, growth } = target
@@ -72,8 +67,12 @@ export async function append(
     await target.upload
     body.accept()
   }
+  const sum = checkOf([...(ownSum ? [ownSum] : []), ...(body.digests ?? [])])
   const source = intake(body.stream, { ...intakeOptions(deps, body), limit: room, signal })
-  const growing = grow(deps, target, { coming: body.length ?? (length === null ? null : room), hold: sum !== null })
+  const growing = grow(deps, target, {
+    coming: body.length ?? (length === null ? null : room),
+    hold: sum !== undefined,
+  })
   const { writer } = growing
   const reserve = deps.reserveFor(id)
   let at = growth.bytes
@@ -105,8 +104,9 @@ export async function append(
     if (end === 'overflow') throw tooMuch(length, most)
     const cut = end === 'whole' ? undefined : (reasonOf(signal) ?? gone())
     if (sum && cut) throw cut
-    if (sum && !sum.isRight())
-      throw new UploadError('chunk_checksum_mismatch', 'The bytes do not have the checksum that was sent with them.')
+    const wrong = await sum?.wrong()
+    if (wrong)
+      throw new UploadError(wrong === ownSum ? 'chunk_checksum_mismatch' : 'checksum_mismatch', mismatch(wrong))
     if (refusal !== undefined) throw refusal
     if (at === length) return await growing.finish(seen)
     await writer.save()

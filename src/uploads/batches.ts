@@ -133,8 +133,8 @@ export function batches({ records, policy, syncBudgetMs, wakeJobs }: BatchDepend
   ): Promise<Batch> {
     demandScope(principal, scope)
     demandProject(principal, projectId)
-    const batch = batchIdPattern.test(id) ? await records.batch(id) : undefined
-    if (!batch || batch.workspaceId !== principal.workspaceId || batch.projectId !== projectId) throw notFound()
+    const batch = batchIdPattern.test(id) ? await records.batch(id, principal.workspaceId) : undefined
+    if (!batch || batch.projectId !== projectId) throw notFound()
     return batch
   }
 

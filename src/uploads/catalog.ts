@@ -1,5 +1,5 @@
 import { notFound, UploadError } from '../errors.ts'
-import type { ByteRange, GetTerms, ObjectStore } from './object-store.ts'
+import type { ArrivedObject, ByteRange, GetTerms, ObjectStore } from './object-store.ts'
 import { demandProject, demandScope, inReach, isUuid, owned, type Principal } from './principal.ts'
 import type { ListFilter, Page, Records, Usage } from './records.ts'
 import type { Tokens } from './tokens.ts'
@@ -101,6 +101,13 @@ export function catalog(deps: CatalogDependencies) {
     async elsewhere(upload: Upload, terms: Omit<GetTerms, 'seconds'>): Promise<string | undefined> {
       if (!redirect || !store.direct || upload.objectKey === null) return undefined
       return store.direct.getUrl(upload.objectKey, { ...terms, seconds: downloadTtlMs / 1_000 })
+    },
+
+    /** The object as the store itself describes it to whoever was sent there. */
+    async stored(upload: Upload): Promise<ArrivedObject> {
+      const found = upload.objectKey === null ? undefined : await store.direct?.arrived(upload.objectKey)
+      if (!found) throw notFound()
+      return found
     },
 
     open(upload: Upload, range?: ByteRange, signal?: AbortSignal): Promise<Readable> {

@@ -1,6 +1,6 @@
 import { Rejection, UploadError } from '../errors.ts'
 import type { ArrivedObject, ObjectStore } from './object-store.ts'
-import { checkArrived, type Policy } from './policy.ts'
+import { checkArrived, type Policy, refuseForm } from './policy.ts'
 import type { NewJob, Records } from './records.ts'
 import type { Upload, UploadContextRef } from './upload.ts'
 
@@ -49,14 +49,16 @@ export function collector({ records, store, policy, confirmWithinMs }: CollectDe
      * Copies the bytes out of every URL's reach and makes the upload `processing`. Each step is on record before it is taken: after a
      * crash in between the bytes are still where they came, and the copy is cleared.
      *
-     * @throws {UploadError} `upload_not_received` · {Rejection} when they are not what was declared, or too many
+     * @throws {UploadError} `upload_not_received`, `unsupported_media_type` · {Rejection} when they are not what was declared, or too many
      */
     async collect(found: Upload, { key, context, jobs, signal }: CollectOptions): Promise<Upload> {
       const arrived = await arrivedOf(found)
       if (!arrived || !store.direct)
         throw new UploadError('upload_not_received', 'The bytes have not arrived: PUT them to the upload URL first.')
       const upload = await noteArrival(found, arrived)
-      const { size } = arrived
+      const { size, contentType } = arrived
+      // Another PUT may bring the file itself, as long as the URL is good.
+      if (upload.declaredType === null && contentType !== null) refuseForm(contentType)
       if (upload.declaredSize !== null && upload.declaredSize !== size)
         throw new Rejection('size_mismatch', `${upload.declaredSize} bytes were declared, and ${size} have come.`)
       checkArrived(policy, upload, size)

@@ -34,7 +34,7 @@ export function endings({ records, holdMs, resumeWithinMs, isRunning, wakeJobs, 
     if (upload?.state === 'pending')
       await records.transition(id, { from: ['pending'], to: 'receiving' }).catch(ignoreMissing)
     else if (upload?.state !== 'receiving') return false
-    const ended = records.transition(id, { from: ['receiving'], to: 'rejected', rejection, jobs: endJobs(upload) })
+    const ended = records.transition(id, { from: ['receiving'], to: 'rejected', rejection, jobs: endJobs })
     await ended.catch(ignoreMissing)
     return true
   }

@@ -1,5 +1,5 @@
 import { Rejection } from '../errors.ts'
-import { digestsOf } from './digests.ts'
+import { declaredDigests, digestsOf } from './digests.ts'
 import type { ObjectStore } from './object-store.ts'
 import { type HookOptions, merge, mergePatches, type Pipeline } from './pipeline.ts'
 import { checkFound, type Policy } from './policy.ts'
@@ -38,14 +38,14 @@ export async function examine(
   const proved = declaredChecksum === null || (await isProved(store, key, declaredChecksum))
   const taps = pipeline.taps(known, options)
   if (proved && !taps) return { patch: found, sha256: declaredSha256(declaredChecksum) }
-  const sums = digestsOf(proved ? null : declaredChecksum)
+  const sums = digestsOf(declaredDigests(proved ? null : declaredChecksum))
   try {
     const bytes = await store.read(key, undefined, options.signal)
     for await (const chunk of gathers(bytes)) {
       sums.update(chunk)
       await taps?.write([chunk])
     }
-    const { sha256, fault } = sums.end()
+    const { sha256, fault } = await sums.end()
     if (fault !== undefined) throw new Rejection('checksum_mismatch', fault)
     return { patch: mergePatches(found, await taps?.end()), sha256 }
   } catch (error) {

@@ -62,7 +62,7 @@ export function finalUploads(given: Omit<ResumableDependencies, 'locker' | 'stop
   }
 
   async function part(principal: Principal, id: string): Promise<Upload> {
-    const upload = isUuid(id) ? await owned(records, principal, id, 'uploads:write').catch(nothing) : undefined
+    const upload = isUuid(id) ? await owned(records, principal, id, 'uploads:write') : undefined
     if (!upload?.resumable?.partial || upload.state === 'expired' || upload.state === 'rejected')
       throw new UploadError('validation_failed', 'A final upload is made of partial uploads, and one of these is none.')
     if (upload.objectKey === null)
@@ -113,8 +113,4 @@ export function finalUploads(given: Omit<ResumableDependencies, 'locker' | 'stop
   }
 
   return { create, assemble }
-}
-
-function nothing(error: unknown): undefined {
-  if (!(error instanceof UploadError)) throw error
 }

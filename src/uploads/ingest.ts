@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { UploadError } from '../errors.ts'
-import { digestsOf } from './digests.ts'
+import { declaredDigests, digestsOf, type ExpectedDigest } from './digests.ts'
 import type { ObjectStore } from './object-store.ts'
 import { type HookOptions, merge, mergePatches, type Pipeline } from './pipeline.ts'
 import { checkFound, type Policy, sizeLimit } from './policy.ts'
@@ -15,6 +15,8 @@ export interface Body {
   readonly ownChunks?: boolean
   /** Bytes that the client has announced for this body; `null`: unknown. */
   readonly length: number | null
+  /** What the client says of the bytes beside what it has declared. @default nothing */
+  readonly digests?: readonly ExpectedDigest[]
   /** The client sends nothing before it is told to: `accept` tells it. */
   readonly waits: boolean
   accept(): void
@@ -77,7 +79,7 @@ export async function ingest(deps: IngestDependencies, body: Body, options: Inge
     const found = await pipeline.inspect(upload, headBytes, options)
     const known = merge(upload, found)
     checkFound(policy, known)
-    const sums = digestsOf(known.declaredChecksum)
+    const sums = digestsOf([...declaredDigests(known.declaredChecksum), ...(body.digests ?? [])])
     taps = pipeline.taps(known, options)
 
     const { bytes, end } = await source.drain(async (chunks) => {
@@ -92,7 +94,7 @@ export async function ingest(deps: IngestDependencies, body: Body, options: Inge
     if (bytes === 0 && !options.allowEmpty)
       throw new UploadError('empty_body', 'The body is empty: it must be the file.')
     if (known.declaredSize !== null && bytes !== known.declaredSize) throw sizeMismatch(known.declaredSize, bytes)
-    const { sha256, fault } = sums.end()
+    const { sha256, fault } = await sums.end()
     if (fault !== undefined) throw new UploadError('checksum_mismatch', fault)
     const tapped = await taps?.end()
     await writer.finish()

@@ -34,6 +34,8 @@ export interface ArrivedObject extends StoredObject {
   /** Hexadecimal digests that the store has made of the bytes. Where one equals what was declared, that is proved; else nothing is. */
   readonly md5: string | null
   readonly sha256: string | null
+  /** As the client sent it. */
+  readonly contentType: string | null
 }
 
 export interface WriteOptions {

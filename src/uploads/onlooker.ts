@@ -33,7 +33,7 @@ export function onlooker(
 ): Onlooker {
   const dropped = new AbortController()
   const options = { reserve, signal: dropped.signal }
-  const sums = digestsOf(null)
+  const sums = digestsOf([])
   let seen = 0
   let found: Patch | undefined
   let taps: TapLine | undefined
@@ -72,7 +72,7 @@ export function onlooker(
       if (found === undefined) await look([])
       if (held.length > 0) await taps?.write(held)
       const tapped = await taps?.end()
-      return { patch: mergePatches(found ?? {}, tapped), sha256: sums.end().sha256 }
+      return { patch: mergePatches(found ?? {}, tapped), sha256: (await sums.end()).sha256 }
     },
     drop() {
       dropped.abort(new Error('The upload goes on without it.'))

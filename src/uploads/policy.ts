@@ -34,16 +34,45 @@ export function nameFault(name: string): string | undefined {
   return undefined
 }
 
+/** Characters of an extension, with its dot, that a name which is cut keeps. */
+const longestExtension = 16
+
 /**
- * A name as browsers and devices send it: its last path segment, without control characters.
- *
- * @throws {UploadError} `validation_failed` when nothing is left.
+ * A name as browsers and devices send it: its last path segment, without control characters, cut to so many characters. `undefined`:
+ * nothing is left.
  */
-export function cleanName(name: string): string {
+export function cleanedName(name: string, maxLength: number): string | undefined {
   const last = name.replace(controlCharacters, '').split(/[/\\]/).at(-1)?.trim() ?? ''
-  if (last === '' || last === '.' || last === '..')
-    throw new UploadError('validation_failed', 'The file name is empty or only dots.')
-  return last
+  return last === '' || last === '.' || last === '..' ? undefined : cutName(last, maxLength)
+}
+
+/** Cut to so many characters, before the extension. */
+export function cutName(name: string, maxLength: number): string {
+  const characters = Array.from(name)
+  if (characters.length <= maxLength) return name
+  const dot = characters.lastIndexOf('.')
+  const extension = dot > 0 && characters.length - dot <= longestExtension ? characters.slice(dot) : []
+  return [...characters.slice(0, maxLength - extension.length), ...extension].join('').trim()
+}
+
+/** As `cleanedName`. @throws {UploadError} `validation_failed` when nothing is left. */
+export function cleanName(name: string, maxLength: number): string {
+  const clean = cleanedName(name, maxLength)
+  if (clean === undefined) throw new UploadError('validation_failed', 'The file name is empty or only dots.')
+  return clean
+}
+
+/**
+ * Where the body is the file, a form would be stored as one, with its boundaries. A file that really is a form is sent with another type.
+ *
+ * @throws {UploadError} `unsupported_media_type`
+ */
+export function refuseForm(contentType: string): void {
+  if (/^multipart\/form-data\s*(?:;|$)/i.test(contentType.trim()))
+    throw new UploadError(
+      'unsupported_media_type',
+      'The body is a form, and must be the file itself here: send forms to POST /api/v1/uploads or /v2/{team_id}/project/{project_id}/upload.',
+    )
 }
 
 /** Bytes that a file of this category may have. */

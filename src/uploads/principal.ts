@@ -29,15 +29,14 @@ const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 export const isUuid = (text: string): boolean => uuidPattern.test(text)
 
 /**
- * The upload, if the principal may know of it. What belongs to another workspace is told apart only after the same look-up,
- * and answered by the same words, as what never was. A principal limited to projects sees what is in them or in none.
+ * The upload, if the principal may know of it. What belongs to another workspace is not found, as what never was. A principal limited to projects sees what is in them or in none.
  *
  * @throws {UploadError} `scope_missing`, `not_found`, `project_forbidden`
  */
 export async function owned(records: Records, principal: Principal, id: string, scope: Scope): Promise<Upload> {
   demandScope(principal, scope)
-  const upload = isUuid(id) ? await records.get(id.toLowerCase()) : undefined
-  if (!upload || upload.workspaceId !== principal.workspaceId) throw notFound()
+  const upload = isUuid(id) ? await records.get(id.toLowerCase(), principal.workspaceId) : undefined
+  if (!upload) throw notFound()
   if (!(await inReach(records, principal, upload)))
     throw new UploadError('project_forbidden', 'This key may not use the project of this upload.')
   return upload

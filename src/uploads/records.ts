@@ -177,7 +177,8 @@ export interface Transition {
   readonly patch?: Patch
   readonly context?: Upload['context']
   readonly rejection?: Rejection
-  readonly jobs?: readonly NewJob[]
+  /** Or what they are for the upload as the change leaves it. */
+  readonly jobs?: readonly NewJob[] | ((changed: Upload) => readonly NewJob[])
   readonly expiresAt?: number | null
   /** Bytes that have come. */
   readonly received?: number
@@ -330,7 +331,8 @@ export interface Records {
    * @throws {UploadError} `asset_referenced` while a project holds it, unless `force`.
    */
   remove(id: string, options: RemoveOptions): Promise<void>
-  get(id: string): Promise<Upload | undefined>
+  /** @param workspaceId of another workspace there is none, and finding that out takes as long as for an id that never was */
+  get(id: string, workspaceId?: string): Promise<Upload | undefined>
   /** `ready` uploads with these bytes, the oldest first; some, when there are many. @param sha256 hexadecimal */
   sameBytes(workspaceId: string, sha256: string, size: number): Promise<readonly Upload[]>
   list(filter: ListFilter): Promise<Page>
@@ -351,8 +353,8 @@ export interface Records {
   openBatch(batch: NewBatch): Promise<void>
   /** In one step the batch is there, its uploads are in its project, and those with bytes are `processing`. @throws `project_forbidden` */
   finishBatch(id: string, end: BatchEnd): Promise<Batch>
-  /** A finished batch; one that has lost its last upload is gone. */
-  batch(id: string): Promise<Batch | undefined>
+  /** A finished batch; one that has lost its last upload is gone. @param workspaceId as for `get` */
+  batch(id: string, workspaceId?: string): Promise<Batch | undefined>
   /** Removes all of its uploads, as `remove` does, or none. */
   removeBatch(id: string, options: RemoveOptions): Promise<void>
 

@@ -1,7 +1,8 @@
 import { notFound, Rejection, UploadError } from '../errors.ts'
 import { createHash } from 'node:crypto'
 import { aloneWith, locked } from './alone.ts'
-import { append, type AppendDependencies, type ChunkSum, complete, holdFrom, type Target } from './append.ts'
+import { append, type AppendDependencies, complete, holdFrom, type Target } from './append.ts'
+import type { ExpectedDigest } from './digests.ts'
 import { finalUploads } from './final.ts'
 import { type Body, ClientGone } from './ingest.ts'
 import type { Locker } from './locker.ts'
@@ -39,7 +40,7 @@ export interface ResumableDependencies extends Omit<AppendDependencies, 'onlooke
 /** What a client sends in one request. */
 export interface Sent {
   readonly body: Body
-  readonly sum: ChunkSum | null
+  readonly sum: ExpectedDigest | null
 }
 
 export interface Continued extends Sent {
@@ -137,7 +138,7 @@ export function resumables(given: ResumableDependencies) {
     const now = await records.get(id)
     const growth = await records.growth(id)
     if (now) throwIfEnded(now)
-    if (!now || !growth || now.received !== sent.offset) throw wrongOffset()
+    if (!now || !growth || now.received !== sent.offset) throw wrongOffset(now)
     const length = sent.length === null ? now.declaredSize : await learnLength(now, sent.length)
     // It moves on while bytes come, and what comes has room.
     if (!(await records.isHeld(id)) || sent.length !== null || (now.expiresAt ?? 0) < Date.now() + expiryMs / 2)
@@ -168,7 +169,7 @@ export function resumables(given: ResumableDependencies) {
   /** A request for an upload that has all its bytes. */
   async function again(upload: Upload, { offset, body }: Continued): Promise<Upload> {
     const size = upload.size ?? upload.declaredSize ?? upload.received
-    if (offset !== size) throw wrongOffset()
+    if (offset !== size) throw wrongOffset(upload)
     if (body.length !== 0) throw new UploadError('file_too_large', `The upload has all of its ${size} bytes.`)
     return answer(isUnfinished(upload) ? await finish(upload) : upload)
   }
@@ -323,8 +324,14 @@ const digestOf = (
     .update(JSON.stringify([id, workspaceId, draft, metadata, concat]))
     .digest()
 
-const wrongOffset = (): UploadError =>
-  new UploadError('upload_state_conflict', 'The offset is not where the upload is: ask for it with HEAD.')
+/** Says where the upload is, unless that would be to say that all bytes are there before there is a verdict on them. */
+function wrongOffset(now?: Upload): UploadError {
+  const judged = now?.state !== 'processing' || now.resumable?.answered
+  const known = now !== undefined && judged && !isUnfinished(now)
+  return new UploadError('upload_state_conflict', 'The offset is not where the upload is: ask for it with HEAD.', {
+    facts: known ? { upload_offset: now.received } : {},
+  })
+}
 
 const endedBy = ({ code, message }: Pick<UploadError, 'code' | 'message'>): UploadError =>
   new UploadError(code, message, { ended: true })

@@ -282,7 +282,7 @@ export function uploadService(deps: ServiceDependencies) {
   async function expire(upload: Upload): Promise<void> {
     // Bytes are coming for it: that counts more than the clock.
     if (isRunning(upload.id) || (await collecting.keep(upload)) || !(await isOver(upload))) return
-    await records.transition(upload.id, { from: ['pending', 'receiving'], to: 'expired', jobs: endJobs(upload) })
+    await records.transition(upload.id, { from: ['pending', 'receiving'], to: 'expired', jobs: endJobs })
   }
 
   /** Whether the time of an overdue upload is over: a part that is complete stays as long as another one that belongs to it. */

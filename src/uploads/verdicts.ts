@@ -33,7 +33,10 @@ export function verdictsOf(deps: VerdictDependencies) {
 
   /** Waits for the verdict on a `processing` upload, as long as a request may. */
   async function wait(upload: Upload): Promise<Upload> {
-    const decided = decide(upload)
+    const decided = decide(upload).catch((error: unknown) => {
+      if (error instanceof UploadError && error.postponed) return upload
+      throw error
+    })
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<Upload>((resolve) => {
       timer = setTimeout(() => resolve(upload), deps.syncBudgetMs)
@@ -67,7 +70,8 @@ export function verdictsOf(deps: VerdictDependencies) {
       // Bytes of which nobody has made a digest have come past the gateway, unseen.
       const unseen = upload.sha256 === null
       const seen = unseen ? await examine(deps, upload, options) : { patch: {}, sha256: upload.sha256 }
-      const found = await pipeline.beforeFinish(merge(upload, seen.patch), options)
+      const whole = { ...merge(upload, seen.patch), sha256: seen.sha256 }
+      const found = await pipeline.beforeFinish(whole, options)
       const patch = mergePatches(seen.patch, found)
       const known = merge(upload, patch)
       checkFound(policy, known)
@@ -84,7 +88,7 @@ export function verdictsOf(deps: VerdictDependencies) {
           from: ['processing'],
           to: 'rejected',
           rejection: error,
-          jobs: deps.endJobs(upload),
+          jobs: (ended) => deps.endJobs(ended),
         })
         deps.wakeJobs()
       }

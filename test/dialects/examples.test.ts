@@ -89,7 +89,9 @@ describe('examples', () => {
       bytes_left: expect.any(Number),
     })
     const faults = refusal.find(({ at }) => at === 'createUpload 422: validation_failed')
-    expect(faults?.value).toEqual({ detail: [{ loc: ['body', 'filename'], msg: expect.any(String), type: 'custom' }] })
+    expect(faults?.value).toEqual({
+      detail: [{ loc: ['body', 'filename'], msg: expect.any(String), type: 'string_too_short' }],
+    })
   })
 })
 

@@ -336,12 +336,12 @@ describe('every answer is as the document says', () => {
     await expectStatus(200, 'HEAD', path)
     await expectStatus(206, 'GET', path, { headers: { Range: 'bytes=1-2' } })
     await expectStatus(206, 'GET', path, { headers: { Range: 'bytes=1-2,4-5' } })
-    await expectStatus(206, 'HEAD', path, { headers: { Range: 'bytes=1-2' } })
+    await expectStatus(200, 'HEAD', path, { headers: { Range: 'bytes=1-2' } })
     await expectStatus(304, 'GET', path, { headers: { 'If-None-Match': whole.headers.get('etag') ?? '' } })
     await expectStatus(304, 'HEAD', path, { headers: { 'If-None-Match': '*' } })
     await expectStatus(412, 'GET', path, { headers: { 'If-Match': '"x"' } })
     await expectStatus(416, 'GET', path, { headers: { Range: 'bytes=99-' } })
-    await expectStatus(416, 'HEAD', path, { headers: { Range: 'bytes=99-' } })
+    await expectStatus(200, 'HEAD', path, { headers: { Range: 'bytes=99-' } })
     await expectStatus(403, 'GET', `${path}?expires=1&signature=x`, { key: null })
     await forbidden('GET', path)
     await expectStatus(404, 'GET', path, { key: keys.foreign })
@@ -495,7 +495,7 @@ describe('every answer is as the document says', () => {
 
   it('and every success that is documented was seen', () => {
     const successes = documentedOperations.flatMap(({ id, answers }) => Object.keys(answers).map((s) => `${id} ${s}`))
-    const elsewhere = ['downloadUpload 302', 'describeDownload 302', 'downloadTusUpload 302'] // with another store
+    const elsewhere = ['downloadUpload 302', 'downloadTusUpload 302'] // with another store
     expect(successes.filter((one) => !seen.has(one) && !elsewhere.includes(one))).toEqual([])
   })
 })

@@ -158,6 +158,24 @@ describe('a server with a rate limit', () => {
     expect(limitOf(await ask({ key: wrongKey(0) }), 'failures').left).toBe(6)
   })
 
+  it('lets an upload in small pieces come to its end, and ends what only looks like one', async () => {
+    const tus = { 'Tus-Resumable': '1.0.0' }
+    const pieces = 5 * limit
+    const made = await call('POST', '/files', { headers: { ...tus, 'Upload-Length': String(pieces) } })
+    const path = new URL(made.headers.get('location') ?? '').pathname
+    const patch = (at: number) =>
+      call('PATCH', path, {
+        headers: { ...tus, 'Upload-Offset': String(at), 'Content-Type': 'application/offset+octet-stream' },
+        body: 'x',
+      })
+    for (let at = 0; at < pieces; at++) expect((await patch(at)).status).toBe(204)
+    expect((await call('HEAD', path, { headers: tus })).headers.get('upload-offset')).toBe(String(pieces))
+    expect(limitOf(await call('GET', '/api/v1/auth/whoami')).left).toBe(limit - 2)
+    let last = 0
+    for (let i = 0; i < 100 * limit && last !== 429; i++) last = (await patch(pieces)).status
+    expect(last).toBe(429)
+  })
+
   it('takes the whole network of an IPv6 address for one', async () => {
     for (let i = 0; i < limit; i++)
       await call('GET', '/v1/assets/x', { key: wrongKey(i), headers: from(`2001:db8::${i}`) })
@@ -165,6 +183,19 @@ describe('a server with a rate limit', () => {
     expect((await call('GET', '/v1/assets/x', last)).status).toBe(429)
     expect((await call('GET', '/v1/assets/x', { ...last, headers: from('2001:db8:0:1::1') })).status).toBe(401)
   })
+})
+
+it('a server without a limit still limits what has no valid credentials', async () => {
+  const gateway = await startGateway()
+  try {
+    const call = clientOf(gateway, gateway.key)
+    const statuses: number[] = []
+    for (let i = 0; i < 302; i++) statuses.push((await call('GET', '/v1/assets/x', { key: wrongKey(i) })).status)
+    expect([statuses[0], statuses.at(-1)]).toEqual([401, 429])
+    expect((await call('GET', '/api/v1/auth/whoami')).status).toBe(200)
+  } finally {
+    await gateway.close()
+  }
 })
 
 it('a server without a limit says nothing of one', async () => {

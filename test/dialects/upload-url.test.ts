@@ -111,6 +111,16 @@ describe('PUT to the upload URL', () => {
     expect((await ours.put(made, small)).status).toBe(200)
   })
 
+  it.each([
+    ['text/csv; charset=utf-8', 'text/csv;charset=UTF-8'],
+    ['text/csv;charset=utf-8', 'Text/CSV ; charset="utf-8"'],
+  ])('takes %s for the same as %s', async (type, sent) => {
+    const made = await ours.made({ content_type: type })
+    expect((await ours.put(made, small, { headers: { 'Content-Type': sent } })).status).toBe(200)
+    const other = { headers: { 'Content-Type': sent.replace(/utf-8/i, 'utf-16') } }
+    expect(refusal(await ours.put(made, small, other))).toBe('403 signature_invalid')
+  })
+
   it('takes the declared Content-Type with its parameters', async () => {
     const made = await ours.made({ content_type: 'audio/webm;codecs=opus' })
     expect(made.upload_headers).toEqual({ 'Content-Type': 'audio/webm;codecs=opus' })

@@ -13,7 +13,7 @@ import { type Certificate, missingNginx, type Nginx, selfSigned, startNginx } fr
 import { disk, type PlaceOptions } from '../support/places.ts'
 import { freePort } from '../support/ports.ts'
 import { workspaceOf } from '../support/presigned.ts'
-import { patchHeaders, pathOf, type Tus, tusOf } from '../support/tus.ts'
+import { idOf, patchHeaders, pathOf, type Tus, tusOf } from '../support/tus.ts'
 import { clientOptions, run } from '../support/tus-js-client.ts'
 
 const mib = 1024 * 1024
@@ -207,6 +207,28 @@ describe.skipIf(missingNginx)(`behind nginx${missingNginx === undefined ? '' : `
   })
 
   describe('an answer', () => {
+    it('with long headers arrives', async () => {
+      const { tus, call } = site
+      // About as long as what the gateway gives back may be.
+      const id = await tus.made(5, { 'Upload-Metadata': `a ${'eHh4'.repeat(1_000)}` })
+      expect(await tus.offset(id)).toBe(0)
+      // More than it gives back.
+      expect(await tus.offset(await tus.made(5, { 'Upload-Metadata': `a ${'eHh4'.repeat(1_300)}` }))).toBe(0)
+      const partial = { 'Upload-Concat': 'partial' }
+      const part = await tus.made(1, partial, 'x')
+      const joined = await tus.post({ 'Upload-Concat': `final;${`${pathOf(part)} `.repeat(250).trim()}` })
+      expect(await tus.offset(idOf(joined))).toBe(250)
+      for (const letter of ['a', 'ä', '日', '😀']) {
+        const asset = await call('POST', '/v1/uploads', {
+          headers: { 'x-file-name': encodeURIComponent(`${letter.repeat(508)}.txt`) },
+          body: 'hello',
+        })
+        const { fileUrl } = asset.json<{ data: { fileUrl: string } }>().data
+        const download = await call('GET', fileUrl, { key: null })
+        expect([letter, download.status, download.bytes.toString()]).toEqual([letter, 200, 'hello'])
+      }
+    })
+
     it('about a body that falls silent is the gateway\u2019s', async () => {
       const wire = await wireTo(other.nginx.url)
       const head = { 'x-api-key': other.gateway.key, 'x-file-name': 'a.txt', 'Content-Length': 10 }

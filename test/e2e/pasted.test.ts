@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { missingOf } from '../support/curl.ts'
 import { projectRoot, startGateway, type TestGateway } from '../support/gateway.ts'
 
@@ -35,8 +36,10 @@ function linesOf(page: string): string[] {
     .filter((line) => [...line.matchAll(/\$(\w+)/g)].every(([, name = '']) => values.has(name)))
 }
 
-const paste = (line: string): Promise<string> => {
-  const env = { ...known, KEY: gateway.key, PATH: process.env['PATH'], HOME: gateway.folder }
+const assetOf = z.object({ data: z.object({ filename: z.string(), fileUrl: z.url() }) })
+
+const paste = (line: string, variables: Readonly<Record<string, string>> = {}): Promise<string> => {
+  const env = { ...known, ...variables, KEY: gateway.key, PATH: process.env['PATH'], HOME: gateway.folder }
   return new Promise((resolve, reject) => {
     execFile('sh', ['-c', line], { cwd: gateway.folder, env }, (error, stdout, stderr) => {
       if (error) reject(new Error(`${line}\n${stdout}${stderr}`))
@@ -49,8 +52,21 @@ const missing = missingOf('curl', 'openssl')
 describe.skipIf(missing)(`what our pages tell to type${missing === undefined ? '' : ` (${missing})`}`, () => {
   it.each(pages)('%s', async (page) => {
     const lines = linesOf(await read(page))
-    const answers = await Promise.all(lines.map(paste))
+    const answers = await Promise.all(lines.map((line) => paste(line)))
     expect(answers.filter((answer) => answer === '')).toEqual([])
     expect(lines.length).toBeGreaterThanOrEqual(4)
+  })
+
+  it('a download, which keeps its name', async () => {
+    const line = (await read('README.md')).split('\n').find((one) => /^curl .*"\$DOWNLOAD_URL"/.test(one)) ?? ''
+    const name = 'Grüße €, 日本語.txt'
+    const made = await fetch(`${gateway.url}/v1/uploads`, {
+      method: 'POST',
+      headers: { 'x-api-key': gateway.key, 'x-file-name': encodeURIComponent(name) },
+      body: 'hello',
+    })
+    const { data } = assetOf.parse(await made.json())
+    await paste(line, { FILENAME: data.filename, DOWNLOAD_URL: data.fileUrl })
+    expect(await readFile(join(gateway.folder, name), 'utf8')).toBe('hello')
   })
 })

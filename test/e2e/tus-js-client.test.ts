@@ -155,6 +155,25 @@ function clientSuite(place: Place, settings = ''): void {
     expect(total).toBeLessThan(bytes.length)
   })
 
+  it('asks again, and does not begin anew, while nobody can say where the upload is', async () => {
+    const fails = `{ name: 'fails', beforeFinish() { if ((globalThis.tries = (globalThis.tries ?? 0) + 1) < 4) throw new Error('away') } }`
+    const other = await place.start({ plugins: `sniffType(), quota(), ${fails}` })
+    try {
+      const bytes = randomBytes(mib)
+      const heads: number[] = []
+      const onAfterResponse: UploadOptions['onAfterResponse'] = (req, res) => {
+        if (req.getMethod() === 'HEAD') heads.push(res.getStatus())
+      }
+      const ended = await run(bytes, { ...clientOptions(other), onAfterResponse })
+      expect(ended.error).toBeUndefined()
+      expect(heads).toContain(423)
+      const usage = await clientOf(other, other.key)('GET', '/api/v1/usage/summary')
+      expect(usage.json()).toMatchObject({ data: { uploads: { total: 1, confirmed: 1 } } })
+    } finally {
+      await other.close()
+    }
+  })
+
   it('terminates what it aborts', async () => {
     const bytes = randomBytes(mib)
     let upload: Upload | undefined

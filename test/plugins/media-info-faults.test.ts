@@ -11,7 +11,8 @@ vi.mock('../../plugins/media-info/parser-process.ts', async (original) => ({
   ...(await original<typeof parserProcess>()),
   ParserProcess: class {
     run = () => spawned.run()
-    close() {}
+    isStarted = true
+    end() {}
   },
 }))
 const { ParserFault } = await import('../../plugins/media-info/parser-process.ts')
@@ -45,10 +46,10 @@ describe('the parser process', () => {
   it('says which errors are its own', async () => {
     const { ParserProcess } = await vi.importActual<typeof parserProcess>('../../plugins/media-info/parser-process.ts')
     const script = new URL('file:///nowhere/no-parser.mjs')
-    const parser = new ParserProcess({ timeoutMs: 1_000, idleMs: 1_000, script })
+    const parser = new ParserProcess({ timeoutMs: 1_000, cpuMs: 1_000, idleMs: 1_000, script })
     const signal = AbortSignal.timeout(20_000)
     const run = parser.run({ kind: 'image', size: 1, read: async () => new Uint8Array(), path: async () => '', signal })
     await expect(run).rejects.toBeInstanceOf(ParserFault)
-    parser.close()
+    parser.end()
   })
 })

@@ -4,12 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Job, type Outcome, ParserProcess } from '../../plugins/media-info/parser-process.ts'
+import type { Job, Outcome } from '../../plugins/media-info/parser-process.ts'
+import { Parsers } from '../../plugins/media-info/parsers.ts'
+import { BusyError } from '../../src/plugin.ts'
 
 const longIdleMs = 60_000
 const parserScript = new URL('../../plugins/media-info/worker.ts', import.meta.url)
 const guard = new URL('../../plugins/media-info/guard.ts', import.meta.url)
-const processModule = new URL('../../plugins/media-info/parser-process.ts', import.meta.url)
+const processModule = new URL('../../plugins/media-info/parsers.ts', import.meta.url)
 
 const job = (size: number, over: Partial<Job> = {}): Job => ({
   kind: 'image',
@@ -19,6 +21,20 @@ const job = (size: number, over: Partial<Job> = {}): Job => ({
   signal: AbortSignal.timeout(10_000),
   ...over,
 })
+
+/** Answers when the store has given a byte. */
+const held = 'read()\nprocess.once("message", () => done(size))'
+
+/** One that takes until it is released; `asked`: it has begun. */
+function heldJob() {
+  const asked = Promise.withResolvers<void>()
+  const bytes = Promise.withResolvers<Uint8Array>()
+  const read = () => {
+    asked.resolve()
+    return bytes.promise
+  }
+  return { job: job(1, { read }), asked: asked.promise, release: () => bytes.resolve(new Uint8Array()) }
+}
 
 const slow = async () => {
   await new Promise((resolve) => setTimeout(resolve, 500))
@@ -44,7 +60,7 @@ const environmentOf = (pid: number) => readFile(`/proc/${pid}/environ`, 'utf8').
 describe('the parser process', () => {
   let directory: string
   let count = 0
-  const open: ParserProcess[] = []
+  const open: Parsers[] = []
   const parents: ChildProcess[] = []
 
   beforeAll(async () => {
@@ -62,10 +78,16 @@ describe('the parser process', () => {
     return pathToFileURL(path)
   }
 
-  function parserOf(url: URL, timeoutMs = 300, idleMs = longIdleMs): ParserProcess {
-    const parser = new ParserProcess({ timeoutMs, idleMs, script: url })
-    open.push(parser)
-    return parser
+  function parsersOf(url: URL, { timeoutMs = 300, cpuMs = 60_000, idleMs = longIdleMs, hasRoom = true } = {}): Parsers {
+    const parsers = new Parsers({ timeoutMs, cpuMs, idleMs, script: url }, () => hasRoom)
+    open.push(parsers)
+    return parsers
+  }
+
+  /** As one workspace sees them. */
+  function parserOf(url: URL, timeoutMs = 300, idleMs = longIdleMs) {
+    const parsers = parsersOf(url, { timeoutMs, idleMs })
+    return { run: (one: Job) => parsers.run('w', one), close: () => parsers.close() }
   }
 
   /** A script that does, for a file of `size` bytes, what this body says; `done` answers, `read` asks. */
@@ -157,13 +179,53 @@ describe('the parser process', () => {
     await expect(parser.run(job(1))).rejects.toThrow('did not start')
   })
 
-  it('does not take more jobs than can wait', async () => {
-    const parser = parserOf(await behaving(''), 3000)
+  it('does not take more jobs of one workspace than can wait, and takes those of another', async () => {
+    const parsers = parsersOf(await behaving('if (size === 1) done(1)'), { timeoutMs: 10_000 })
     const stop = new AbortController()
-    const jobs = Array.from({ length: 1001 }, () => parser.run(job(1, { signal: stop.signal })))
-    await expect(jobs.at(-1)).rejects.toThrow('Too many')
+    const jobs = Array.from({ length: 300 }, () => parsers.run('many', job(2, { signal: stop.signal })))
+    const ended = Promise.allSettled(jobs)
+    await expect(jobs.at(-1)).rejects.toThrow(BusyError)
+    expect(await parsers.run('other', job(1))).toEqual(good)
     stop.abort(new Error('enough'))
-    expect((await Promise.allSettled(jobs)).filter(({ status }) => status === 'fulfilled')).toEqual([])
+    expect((await ended).filter(({ status }) => status === 'fulfilled')).toEqual([])
+  })
+
+  describe('takes turns', () => {
+    it('so that a workspace with a slow file holds up itself and no other', async () => {
+      const parsers = parsersOf(await behaving(held), { timeoutMs: 10_000 })
+      const slowOne = heldJob()
+      const first = parsers.run('many', slowOne.job)
+      const order: string[] = []
+      const second = parsers.run('many', job(1)).then(() => order.push('many'))
+      await slowOne.asked
+      expect(await parsers.run('other', job(1))).toEqual(good)
+      order.push('other')
+      slowOne.release()
+      await Promise.all([first, second])
+      expect(order).toEqual(['other', 'many'])
+    })
+
+    it('one workspace after the other where there is no memory for a second process', async () => {
+      const parsers = parsersOf(await behaving(held), { timeoutMs: 10_000, hasRoom: false })
+      const slowOne = heldJob()
+      const order: string[] = []
+      const run = (name: string) => parsers.run(name, job(1)).then(() => order.push(name))
+      const first = parsers.run('many', slowOne.job)
+      const others = [run('many'), run('many'), run('many'), run('other')]
+      await slowOne.asked
+      slowOne.release()
+      await Promise.all([first, ...others])
+      expect(order.indexOf('other')).toBeLessThan(2)
+    })
+  })
+
+  it.runIf(process.platform === 'linux')('is killed when a file takes too much of the processor', async () => {
+    const parsers = parsersOf(await behaving('if (size === 1) return done(1)\nfor (;;);'), {
+      timeoutMs: 60_000,
+      cpuMs: 200,
+    })
+    expect(await parsers.run('w', job(2))).toMatchObject({ killed: true, reason: expect.stringContaining('processor') })
+    expect(await parsers.run('w', job(1))).toEqual(good)
   })
 
   describe.runIf(process.platform === 'linux')('leaves nothing behind', () => {
@@ -209,9 +271,9 @@ describe('the parser process', () => {
         endWithParent()
         process.send({ type: 'ready' })
         setTimeout(() => { ${then} }, 100)`)
-      const parentUrl = await script(`import { ParserProcess } from ${JSON.stringify(processModule.href)}
-        const parser = new ParserProcess({ timeoutMs: 60_000, idleMs: 60_000, script: new URL(${JSON.stringify(url.href)}) })
-        await parser.run({ kind: 'image', size: 1, signal: AbortSignal.timeout(60_000) })`)
+      const parentUrl = await script(`import { Parsers } from ${JSON.stringify(processModule.href)}
+        const parser = new Parsers({ timeoutMs: 60_000, cpuMs: 60_000, idleMs: 60_000, script: new URL(${JSON.stringify(url.href)}) })
+        await parser.run('w', { kind: 'image', size: 1, signal: AbortSignal.timeout(60_000) })`)
       const parent = spawn(process.execPath, [parentUrl.pathname], { stdio: 'inherit' })
       parents.push(parent)
       await expect.poll(() => running(url), { timeout: 5000 }).toHaveLength(1)

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { readdir, readFile, readlink } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Client, clientOf } from '../support/client.ts'
 import { type GatewayOptions, projectRoot, startGateway, type TestGateway } from '../support/gateway.ts'
@@ -92,6 +94,23 @@ describe('every permission is needed', () => {
 
   it.each(startFails)('%s: does not start without', async (flag, reason) => {
     await expect(onDeno({ permissions: without(flag) })).rejects.toThrow(reason)
+  })
+
+  it.each([
+    ['is taken', 'address already in use', permissions],
+    ['is not allowed', 'Requires net access', without('--allow-net')],
+  ])('says in one line that its address %s', async (_, reason, given) => {
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const address = other.address()
+    const port = String(typeof address === 'object' ? address?.port : '')
+    try {
+      await expect(onDeno({ env: { FAIRLEAD_PORT: port }, permissions: given })).rejects.toThrow(
+        new RegExp(`^The server ended with 1:\nfairlead: Cannot listen on 127.0.0.1:${port}: [^\n]*${reason}[^\n]*\n$`),
+      )
+    } finally {
+      other.close()
+    }
   })
 
   it('--allow-sys=statfs: does not know the free space without', async () => {

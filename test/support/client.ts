@@ -22,6 +22,9 @@ import { sniffType } from '${projectRoot}/plugins/sniff-type.ts'
 export default { ${plugins === null ? '' : `plugins: [${plugins}],`} ${more} }
 `
 
+/** Has the shape of an id, and is a UUID of no version that there is. */
+export const oddId = '34c55aeb-c505-0891-d02c-d08ccd1fe188'
+
 export const sha256 = (bytes: Uint8Array, encoding: 'hex' | 'base64' = 'hex'): string =>
   createHash('sha256').update(bytes).digest(encoding)
 export const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('base64')

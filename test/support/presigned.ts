@@ -7,7 +7,7 @@ import type { TestGateway } from './gateway.ts'
 /** How this dialect's errors look. */
 export const shape = { errors: 'detail', errorType: 'application/json' } as const
 export const base = '/api/v1/uploads'
-export const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
+export const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
 
 export interface View {
   readonly id: string
@@ -23,10 +23,17 @@ export interface View {
   readonly download_url: string | null
   readonly context_type: string | null
   readonly context_id: string | null
+  readonly project_id: string | null
   readonly metadata: Record<string, string>
   readonly width: number | null
   readonly height: number | null
   readonly duration: number | null
+  readonly sha256: string | null
+  readonly codecs: readonly string[] | null
+  readonly pages: number | null
+  readonly charset: string | null
+  readonly extra: Record<string, unknown>
+  readonly rejection: { readonly code: string; readonly detail: string } | null
   readonly created_at: string
   readonly updated_at: string
 }

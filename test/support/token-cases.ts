@@ -198,6 +198,8 @@ export const tokenCases: readonly (GoodToken | BadToken)[] = [
   bad('wrong authorized party', claim({ azp: 'https://evil.example.com' }), '"azp" is not one'),
   bad('authorized parties in a list', claim({ azp: [party] }), '"azp" is not one'),
   bad('no authorized party', claim({ azp: undefined }), '"azp" is missing'),
+  good('session that is active', claim({ sts: 'active' })),
+  bad('session that is pending', claim({ sts: 'pending' }), 'is pending'),
   bad('no subject', claim({ sub: undefined }), '"sub" is missing'),
   bad('empty subject', claim({ sub: '' }), wrongSubject),
   bad('subject of spaces', claim({ sub: '   ' }), wrongSubject),

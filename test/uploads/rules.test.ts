@@ -68,14 +68,22 @@ describe('names', () => {
     ['a\u0000b\u001f.txt', 'ab.txt'],
     [' a.txt ', 'a.txt'],
     ['...', '...'],
+    ['a\r\nb.txt', 'ab.txt'],
+    ['/storage/emulated/0/DCIM/a.jpg', 'a.jpg'],
+    ['file:///a.jpg', 'a.jpg'],
+    ['much-too-long.jpg', 'much-too.jpg'],
+    ['much-too-long', 'much-too-lon'],
+    ['a.much-too-long-to-be-an-extension', 'a.much-too-l'],
+    ['.much-too-long', '.much-too-lo'],
+    ['😀😀😀😀😀😀😀😀😀😀😀😀.jpg', '😀😀😀😀😀😀😀😀.jpg'],
   ])('that devices send: %j', (name, cleaned) => {
-    expect(cleanName(name)).toBe(cleaned)
+    expect(cleanName(name, 12)).toBe(cleaned)
   })
 
   it.each(['', ' ', '.', '..', 'a/', 'a/..', '\u0000', 'a\\ . '])(
     'of which nothing is left are refused: %j',
     (name) => {
-      expect(codeOf(() => cleanName(name))).toBe('validation_failed')
+      expect(codeOf(() => cleanName(name, 12))).toBe('validation_failed')
     },
   )
 
@@ -182,6 +190,17 @@ describe('tokens', () => {
       expect(own.verify('put', others, signature)).toBe(false)
     for (const wrong of ['', 'x', signature.slice(1), `${signature.slice(0, -2)}00`, 'é'.repeat(43)])
       expect(own.verify('put', parts, wrong)).toBe(false)
+  })
+
+  it('prove what an earlier secret has signed, and are signed with the present one', () => {
+    const older = tokens(Buffer.from('older'.repeat(7)))
+    const both = tokens(Buffer.from('newer'.repeat(7)), [
+      Buffer.from('secret'.repeat(6)),
+      Buffer.from('older'.repeat(7)),
+    ])
+    for (const earlier of [own, older]) expect(both.verify('put', ['a'], earlier.sign('put', ['a']))).toBe(true)
+    expect(both.sign('put', ['a'])).toBe(tokens(Buffer.from('newer'.repeat(7))).sign('put', ['a']))
+    expect(own.verify('put', ['a'], both.sign('put', ['a']))).toBe(false)
   })
 
   it('keep parts apart', () => {

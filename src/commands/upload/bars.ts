@@ -1,4 +1,4 @@
-import { clearScreenDown, moveCursor } from 'node:readline'
+import { clearScreenDown, cursorTo, moveCursor } from 'node:readline'
 import type { WriteStream } from 'node:tty'
 import { bytesText } from '../../bytes-text.ts'
 import {
@@ -102,6 +102,7 @@ export function bars(screen: WriteStream, all: { readonly files: number; readonl
     if (drawn.length === 0) return
     // Lines that were drawn before the terminal got narrower take more of its lines now.
     const rows = drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(textCells(line) / columns())), 0)
+    cursorTo(screen, 0) // a terminal may have shown ^C where the cursor was
     moveCursor(screen, 0, -rows)
     clearScreenDown(screen)
     drawn = []

@@ -40,18 +40,27 @@ export async function uploadFiles(
   const stack = httpStack(options.url)
   try {
     for (const file of files) if ('failure' in file) progress.failed(file.named, file.failure.message)
-    const outcomes = await sendAll(found, options, stack, progress, signal)
-    return report(
-      files.map((file) =>
-        'failure' in file ? file : (outcomes.get(file) ?? { named: file.named, status: 'interrupted' }),
-      ),
-      Date.now() - begun,
+    const sent = await sendAll(found, options, stack, progress, signal)
+    const outcomes = files.map((file) =>
+      'failure' in file ? file : (sent.get(file) ?? { named: file.named, status: 'interrupted' as const }),
     )
+    await forgetAll(outcomes)
+    return report(outcomes, Date.now() - begun)
   } finally {
     progress.close()
     stack.close()
   }
 }
+
+/** Of a command that was interrupted, or gave a file up, all addresses are kept: who runs it again sends nothing twice. */
+async function forgetAll(outcomes: readonly Outcome[]): Promise<void> {
+  if (outcomes.some(comesAgain)) return
+  for (const outcome of outcomes) if ('sent' in outcome) await outcome.sent.forget()
+}
+
+const comesAgain = (outcome: Outcome): boolean =>
+  outcome.status === 'interrupted' ||
+  (outcome.status === 'failed' && outcome.failure.resumable && outcome.failure.code === null)
 
 type Failed = Extract<Outcome, { status: 'failed' }>
 

@@ -23,6 +23,8 @@ export interface Sent {
   readonly recordUrl: string
   /** Bytes that an earlier run had brought. */
   readonly resumedFrom: number
+  /** Its address is kept until then: whoever runs an interrupted command again does not send again what is there. */
+  forget(): Promise<void>
 }
 
 /**
@@ -74,9 +76,15 @@ export async function sendFile(file: LocalFile, sending: Sending, progress: File
         state.url = undefined
       } else if (meaning !== undefined) await patient.wait(meaning)
       else if (state.url !== undefined) {
-        const record = await recordOf(server, state.url, patient)
-        await forget(stored, identity, state.url)
-        return { id: server.idOf(state.url), record, recordUrl: server.recordUrl(state.url), resumedFrom }
+        const { url } = state
+        const record = await recordOf(server, url, patient)
+        return {
+          id: server.idOf(url),
+          record,
+          recordUrl: server.recordUrl(url),
+          resumedFrom,
+          forget: () => stored.forget(identity, url),
+        }
       }
     }
   } catch (error) {

@@ -85,6 +85,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
       // It is the MD5 of what came in one PUT, on most servers and without encryption.
       md5: /^"([0-9a-f]{32})"$/.exec(tag)?.[1] ?? null,
       sha256: sha256 === undefined ? null : Buffer.from(sha256, 'base64').toString('hex'),
+      contentType: found.ContentType ?? null,
     }
   }
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { Rejection, UploadError } from '../../../src/errors.ts'
 import type { Records } from '../../../src/uploads/records.ts'
 import { type Upload, type UploadState, uploadStates } from '../../../src/uploads/upload.ts'
+import { oddId } from '../../support/client.ts'
 import { dueWork, idAt, newKey, newRecord, storedBytes, uploadIn } from '../../support/records.ts'
 import { fresh, noon, type Open } from './fresh.ts'
 
@@ -50,6 +51,27 @@ const operations: readonly {
 const clearing = (key: string) => ({ kind: 'clear-object', key, note: null, until: null })
 
 export function uploadsContract(open: Open): void {
+  describe('an id', () => {
+    const at = fresh(open)
+
+    it.each([oddId, 'ffffffff-ffff-ffff-ffff-ffffffffffff', idAt(noon)])(
+      'that never was is nothing: %s',
+      async (id) => {
+        expect(await at.records.get(id)).toBeUndefined()
+        expect(await at.records.get(id, 'w')).toBeUndefined()
+      },
+    )
+
+    it('of another workspace is nothing, and its row is not read', async () => {
+      const { id } = await at.records.create(newRecord({ workspaceId: 'w' }))
+      expect(await at.records.get(id, 'w')).toMatchObject({ id })
+      await at.backend.raw(`update upload set metadata = 'no JSON'`)
+      expect(await at.records.get(id, 'other')).toBeUndefined()
+      await expect(at.records.get(id, 'w')).rejects.toThrow('JSON')
+      await at.backend.raw(`update upload set metadata = '{}'`)
+    })
+  })
+
   describe('creation', () => {
     const at = fresh(open)
 

@@ -106,8 +106,19 @@ export function directSuite(place: Place): void {
         'Content-Type': 'application/octet-stream',
         'x-amz-checksum-sha256': checksum,
         'Content-Disposition': expect.stringContaining('file.bin'),
+        // Clients that were made for the page count on the header; S3 servers take no empty one.
+        ...(place.takesPuts ? { 'Content-MD5': '' } : {}),
       })
+      expect((await ours.put(blob, bytes)).status).toBe(200)
     })
+
+    it.each([sha256(bytes), Buffer.from(md5(bytes), 'base64').toString('hex')])(
+      'says of a digest in hexadecimal that it is one: %s',
+      async (checksum) => {
+        const msg = `Value error, This digest is written in hex: send its ${checksum.length / 2} bytes in base64.`
+        expect((await ours.create(blobFor(bytes, { checksum }))).json()).toMatchObject({ detail: [{ msg }] })
+      },
+    )
 
     it('tells every fault at once', async () => {
       const all = ['byte_size', 'checksum', 'content_type', 'filename']
@@ -173,7 +184,17 @@ export function directSuite(place: Place): void {
       expect(found).toEqual({
         ...made,
         content_type: 'image/gif',
-        metadata: { identified: true, analyzed: true, width: null, height: null, duration: null },
+        metadata: {
+          identified: true,
+          analyzed: true,
+          width: null,
+          height: null,
+          duration: null,
+          sha256: algorithm === 'sha256' || place.takesPuts ? sha256(image) : null,
+          codecs: null,
+          pages: null,
+          extra: { 'sniff-type': expect.objectContaining({ found: 'image/gif' }) },
+        },
         direct_upload: null,
       })
       expect(blobOf(await by.look(blob))).toEqual(found)

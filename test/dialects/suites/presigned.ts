@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ErrorCode } from '../../../src/errors.ts'
 import { dialectContract } from '../../contracts/dialect.ts'
-import { addKeys, type Ask, clientOf, command, eventually, md5, pause, sha256 } from '../../support/client.ts'
+import { addKeys, type Ask, clientOf, command, eventually, md5, oddId, pause, sha256 } from '../../support/client.ts'
 import type { TestGateway } from '../../support/gateway.ts'
 import { type Place, strays } from '../../support/places.ts'
 import {
@@ -82,10 +82,17 @@ export function presignedSuite(place: Place): void {
         width: null,
         height: null,
         duration: null,
+        project_id: null,
+        sha256: null,
+        codecs: null,
+        pages: null,
+        charset: null,
+        extra: {},
+        rejection: null,
         created_at: expect.stringMatching(time),
         updated_at: data.upload.created_at,
       })
-      expect(Date.parse(data.upload.created_at)).toBeGreaterThanOrEqual(before)
+      expect(Date.parse(data.upload.created_at)).toBeGreaterThan(before - 1_000)
       expect(data.upload_headers).toEqual({})
       expect(meta).toEqual({
         request_id: answer.headers.get('x-request-id'),
@@ -181,7 +188,6 @@ export function presignedSuite(place: Place): void {
       ['a category that is part of every object', { category: 'constructor' }, 'category'],
       ['a category of null', { category: null }, 'category'],
       ['a content_type without a slash', { content_type: 'png' }, 'content_type'],
-      ['an empty content_type', { content_type: '' }, 'content_type'],
       ['a content_type with a line break', { content_type: 'text/plain;\r\nX-Evil: 1' }, 'content_type'],
       ['a negative size', { size_bytes: -1 }, 'size_bytes'],
       ['a fraction of a byte', { size_bytes: 1.5 }, 'size_bytes'],
@@ -197,6 +203,7 @@ export function presignedSuite(place: Place): void {
 
     it.each([
       ['hexadecimal', `sha256:${sha256(Buffer.from('x'))}`],
+      ['without end', `sha256:${'A'.repeat(1_000)}`],
       ['too short', `sha256:${md5(Buffer.from('x'))}`],
       ['too long', `md5:${sha256(Buffer.from('x'), 'base64')}`],
       ['without an algorithm', sha256(Buffer.from('x'), 'base64')],
@@ -204,7 +211,6 @@ export function presignedSuite(place: Place): void {
       ['without its padding', `md5:${md5(Buffer.from('x')).replace('==', '')}`],
       ['in the alphabet of URLs', `sha256:${'_'.repeat(42)}8=`],
       ['with stray bits', `md5:${'A'.repeat(21)}B==`],
-      ['empty', ''],
     ])('refuses a checksum %s', async (_what, checksum) => {
       expect(faultsOf(await ours.create({ checksum }))).toEqual(['body.checksum'])
     })
@@ -214,6 +220,96 @@ export function presignedSuite(place: Place): void {
       const full = { key: 'é'.repeat((4_096 - frame) / 2) + 'e'.repeat((4_096 - frame) % 2) }
       expect((await ours.made({ metadata: full })).upload.metadata).toEqual(full)
       expect(faultsOf(await ours.create({ metadata: { key: `${full.key}!` } }))).toEqual(['body.metadata'])
+    })
+
+    it('takes blank fields for none', async () => {
+      const blank = {
+        content_type: '',
+        checksum: ' ',
+        size_bytes: '',
+        context_type: '',
+        context_id: '\t',
+        metadata: '',
+      }
+      const { upload } = await ours.made({ filename: 'a.txt', ...blank })
+      expect(upload).toMatchObject({
+        content_type: 'text/plain',
+        size_bytes: null,
+        context_type: null,
+        context_id: null,
+      })
+      expect((await ours.confirm(upload.id, { json: { context_type: '', context_id: '' } })).status).toBe(409)
+    })
+
+    it('keeps keys of metadata that objects have anyway', async () => {
+      const text = '{"__proto__":"x","constructor":"y","toString":"z"}'
+      const body = `{"filename":"a.txt","category":"other","metadata":${text}}`
+      const answer = await ours.call('POST', base, { body, headers: { 'Content-Type': 'application/json' } })
+      const { id } = answer.json<{ data: { upload: { id: string } } }>().data.upload
+      for (const { bytes } of [answer, await ours.call('GET', `${base}/${id}`)])
+        expect(bytes.toString()).toContain(text)
+      const lying = body.replace('"x"', '{"polluted":"yes"}')
+      expect(
+        faultsOf(await ours.call('POST', base, { body: lying, headers: { 'Content-Type': 'application/json' } })),
+      ).toEqual(['body.metadata.__proto__'])
+      expect(Reflect.get({}, 'polluted')).toBeUndefined()
+    })
+
+    it('words its faults as the framework of the page does', async () => {
+      const long = 'n'.repeat(256)
+      const { detail } = (
+        await ours.call('POST', base, {
+          json: {
+            filename: '',
+            category: 'movies',
+            content_type: 1,
+            size_bytes: -1,
+            context_type: long,
+            context_id: long,
+          },
+        })
+      ).json<{ detail: readonly { loc: string[]; msg: string; type: string }[] }>()
+      const said = Object.fromEntries(detail.map(({ loc, msg, type }) => [loc.at(-1), [type, msg]]))
+      expect(said).toEqual({
+        filename: ['string_too_short', 'String should have at least 1 character'],
+        category: ['enum', expect.stringMatching(/^Input should be 'script', .* or 'other'$/)],
+        content_type: ['string_type', 'Input should be a valid string'],
+        size_bytes: ['greater_than_equal', 'Input should be greater than or equal to 0'],
+        context_type: ['string_too_long', 'String should have at most 255 characters'],
+        context_id: ['string_too_long', 'String should have at most 255 characters'],
+      })
+    })
+
+    it.each([
+      [{ category: 'other' }, 'missing', 'Field required'],
+      [{ category: 'other', filename: null }, 'string_type', 'Input should be a valid string'],
+      [
+        { category: 'other', filename: 'n'.repeat(256) },
+        'string_too_long',
+        'String should have at most 255 characters',
+      ],
+      [{ category: 'other', filename: 'a/b' }, 'value_error', 'Value error, The name holds a slash or backslash.'],
+      [{ category: 'other', filename: 'a', size_bytes: '5' }, 'int_type', 'Input should be a valid integer'],
+      [
+        { category: 'other', filename: 'a', size_bytes: 1.5 },
+        'int_from_float',
+        'Input should be a valid integer, got a number with a fractional part',
+      ],
+      [{ category: 'other', filename: 'a', metadata: [] }, 'dict_type', 'Input should be a valid dictionary'],
+      [[], 'model_attributes_type', 'Input should be a valid dictionary or object to extract fields from'],
+    ])('says of %j: %s', async (json, type, msg) => {
+      expect((await ours.call('POST', base, { json })).json()).toMatchObject({ detail: [{ type, msg }] })
+    })
+
+    it.each([
+      ['limit=ten', 'int_parsing', 'Input should be a valid integer, unable to parse string as an integer'],
+      ['limit=0', 'greater_than_equal', 'Input should be greater than or equal to 1'],
+      ['status=x', 'enum', "Input should be 'pending', 'processing', 'confirmed', 'rejected' or 'expired'"],
+      ['cursor=x', 'uuid_parsing', 'Input should be a valid UUID'],
+      ['created_after=x', 'datetime_parsing', 'Input should be a valid datetime'],
+      ['staus=x', 'extra_forbidden', 'Extra inputs are not permitted'],
+    ])('says of the query %s: %s', async (query, type, msg) => {
+      expect((await ours.call('GET', `${base}?${query}`)).json()).toMatchObject({ detail: [{ type, msg }] })
     })
 
     it('takes only text in metadata', async () => {
@@ -322,6 +418,8 @@ export function presignedSuite(place: Place): void {
       const upload = viewOf(await ours.confirm(made.upload.id))
       expect(upload).toEqual({
         ...made.upload,
+        sha256: place.takesPuts ? sha256(bytes) : null,
+        extra: { 'sniff-type': expect.objectContaining({ found: 'application/octet-stream' }) },
         content_type: 'application/octet-stream',
         format: upload.format,
         size_bytes: 123_456,
@@ -374,6 +472,22 @@ export function presignedSuite(place: Place): void {
         content_type: 'application/pdf',
         format: 'pdf',
       })
+    })
+
+    it('takes no form for the file, unless it was declared', async () => {
+      const form = Buffer.from('--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n')
+      const headers = { 'Content-Type': 'multipart/form-data; boundary=b' }
+      const made = await ours.made()
+      const put = await ours.put(made, form, { headers })
+      // Where the store takes the bytes, the gateway sees them later.
+      const refused = place.takesPuts ? put : await ours.confirm(made.upload.id)
+      expect(refusal(refused)).toBe('415 unsupported_media_type')
+      expect(refused.json()['detail']).toContain('/api/v1/uploads')
+      expect((await ours.put(made, 'x')).status).toBe(200)
+      expect(viewOf(await ours.confirm(made.upload.id))).toMatchObject({ status: 'confirmed', size_bytes: 1 })
+      const declared = await ours.made({ content_type: headers['Content-Type'] })
+      expect((await ours.put(declared, form)).status).toBe(200)
+      expect(viewOf(await ours.confirm(declared.upload.id))).toMatchObject({ size_bytes: form.length })
     })
 
     it('takes any Content-Type where none was declared', async () => {
@@ -435,6 +549,14 @@ export function presignedSuite(place: Place): void {
       expect(await ours.view(upload.id)).toMatchObject(json)
     })
 
+    it.each(['null', ' null\n', '', '{}'])('takes %j for a body in which nothing stands', async (body) => {
+      const made = await ours.made()
+      await ours.put(made, 'x')
+      const headers = { 'Content-Type': 'application/json' }
+      const answer = await ours.call('POST', `${base}/${made.upload.id}/confirm`, { body, headers })
+      expect(viewOf(answer)).toMatchObject({ status: 'confirmed' })
+    })
+
     it('refuses half a context, another media type and broken JSON, and stays pending', async () => {
       const { upload } = await withBytes(ours)
       expect(faultsOf(await ours.confirm(upload.id, { json: { context_type: 'x' } }))).toEqual(['body.context_id'])
@@ -460,11 +582,14 @@ export function presignedSuite(place: Place): void {
       expect(daily.map(({ uploads: count, bytes }) => ({ count, bytes }))).toEqual([{ count: 1, bytes: 1_000 }])
     })
 
-    it.each(['nonsense', '00000000-0000-0000-0000-000000000000', '%00', '%E0%A4%A'])('of %s is 404', async (id) => {
-      expect(refusal(await ours.confirm(id))).toBe('404 not_found')
-      expect(refusal(await ours.call('GET', `${base}/${id}`))).toBe('404 not_found')
-      expect(refusal(await ours.call('DELETE', `${base}/${id}`))).toBe('404 not_found')
-    })
+    it.each(['nonsense', '00000000-0000-0000-0000-000000000000', oddId, '%00', '%E0%A4%A'])(
+      'of %s is 404',
+      async (id) => {
+        expect(refusal(await ours.confirm(id))).toBe('404 not_found')
+        expect(refusal(await ours.call('GET', `${base}/${id}`))).toBe('404 not_found')
+        expect(refusal(await ours.call('DELETE', `${base}/${id}`))).toBe('404 not_found')
+      },
+    )
   })
 
   describe('DELETE', () => {
@@ -536,7 +661,6 @@ export function presignedSuite(place: Place): void {
       expect((await mine.list(`?project_id=${project}`)).ids).toEqual([assetId])
       expect((await mine.list(`?project_id=${randomUUID()}`)).ids).toEqual([])
       expect((await mine.list('?status=confirmed&category=image&content_type=image/png')).ids).toEqual([three])
-      expect((await mine.list('?unknown=1')).ids).toHaveLength(4)
 
       const first = Date.parse(pending.created_at)
       const later = new Date(Date.parse(image.upload.created_at) + 60_000).toISOString()
@@ -595,7 +719,9 @@ export function presignedSuite(place: Place): void {
       ['limit=-1', 'limit'],
       ['limit=1.5', 'limit'],
       ['limit=ten', 'limit'],
-      ['limit=', 'limit'],
+      ['staus=pending', 'staus'],
+      ['constructor=x', 'constructor'],
+      ['__proto__=x', '__proto__'],
       ['limit=1&limit=2', 'limit'],
       ['status=done', 'status'],
       ['status=pending&status=confirmed', 'status'],
@@ -605,6 +731,14 @@ export function presignedSuite(place: Place): void {
       ['created_after=2026-02-30T00:00:00Z', 'created_after'],
     ])('refuses %s', async (query, field) => {
       expect(faultsOf(await ours.call('GET', `${base}?${query}`))).toEqual([`query.${field}`])
+    })
+
+    it('takes blank parameters for none', async () => {
+      const mine = await newWorkspace(gateway)
+      const { upload } = await mine.made()
+      const query = '?limit=&status=&category=%20&project_id=&content_type=&created_after=&cursor=&other='
+      expect((await mine.list(query)).ids).toEqual([upload.id])
+      expect((await mine.call('GET', '/api/v1/usage/summary?range=')).status).toBe(200)
     })
 
     it('tells every fault of a query at once', async () => {
@@ -696,15 +830,16 @@ export function presignedSuite(place: Place): void {
       expect(refusal(await mine.create({ category: 'image', ...body }))).toBe(`${status} ${code}`)
     })
 
-    it.each<[string, number, ErrorCode]>([
-      ['evil', 415, 'file_type_not_allowed'],
-      ['huge', 413, 'quota_exceeded'],
-    ])('%s bytes are rejected at the confirm: nothing charged, nothing left', async (body, status, code) => {
+    it.each<[string, number, ErrorCode, string]>([
+      ['evil', 415, 'file_type_not_allowed', 'This file is evil.'],
+      ['huge', 413, 'quota_exceeded', 'There is no room.'],
+    ])('%s bytes are rejected at the confirm: nothing charged, nothing left', async (body, status, code, detail) => {
       const { storage } = await mine.usage()
       const made = await mine.made()
       expect((await mine.put(made, body)).status).toBe(200)
       expect(refusal(await mine.confirm(made.upload.id))).toBe(`${status} ${code}`)
-      expect(await mine.view(made.upload.id)).toMatchObject({ status: 'rejected', download_url: null })
+      const rejection = { code, detail }
+      expect(await mine.view(made.upload.id)).toMatchObject({ status: 'rejected', download_url: null, rejection })
       expect(refusal(await mine.confirm(made.upload.id))).toBe(`${status} ${code}`)
       expect((await mine.usage()).storage).toEqual(storage)
       expect((await mine.list('?status=rejected')).ids).toContain(made.upload.id)

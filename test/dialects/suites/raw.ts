@@ -11,6 +11,7 @@ import {
   clientOf,
   command,
   eventually,
+  oddId,
   requestHead,
   sha256,
   wireTo,
@@ -233,6 +234,25 @@ export function rawSuite(place: Place): void {
       })
     })
 
+    it('refuses a form, and says where forms go; a file that is one has another type', async () => {
+      const form = '--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+      const send = (type: string) =>
+        call('POST', '/v1/uploads', { headers: { 'x-file-name': 'a.mht', 'Content-Type': type }, body: form })
+      await leavesNothing(async () => {
+        for (const type of [
+          'multipart/form-data; boundary=b',
+          'Multipart/Form-Data;boundary=b',
+          'multipart/form-data',
+        ]) {
+          const answer = await send(type)
+          expect([type, refusal(answer)]).toEqual([type, '415 unsupported_media_type'])
+          expect(answer.json()['detail']).toContain('/v2/{team_id}/project/{project_id}/upload')
+        }
+      })
+      for (const type of ['application/octet-stream', 'message/rfc822', 'multipart/related; boundary=b'])
+        expect([type, (await send(type)).status]).toEqual([type, 201])
+    })
+
     it('refuses a content coding, which nobody here would undo', async () => {
       await leavesNothing(async () => {
         expect(refusal(await upload('gzipped', 'a.txt', { 'Content-Encoding': 'gzip' }))).toBe(
@@ -259,6 +279,9 @@ export function rawSuite(place: Place): void {
       ['three dots', '...', '...'],
       ['quotes and semicolons', "a\";b='c'.txt", "a\";b='c'.txt"],
       ['512 characters', 'n'.repeat(512), 'n'.repeat(512)],
+      ['513 characters', 'n'.repeat(513), 'n'.repeat(512)],
+      ['513 encoded characters', encodeURIComponent(`${'é'.repeat(509)}.txt`), `${'é'.repeat(508)}.txt`],
+      ['a long path', `${'folder/'.repeat(100)}a.txt`, 'a.txt'],
       ['512 characters that need many bytes', encodeURIComponent('é'.repeat(512)), 'é'.repeat(512)],
       ['512 characters beyond the basic plane', encodeURIComponent('😀'.repeat(512)), '😀'.repeat(512)],
     ])('%s', async (_what, header, filename) => {
@@ -281,8 +304,6 @@ export function rawSuite(place: Place): void {
       ['an encoded slash', '%2F'],
       ['a backslash', '\\'],
       ['control characters only', '%00%0A%1F'],
-      ['513 characters', 'n'.repeat(513)],
-      ['513 encoded characters', encodeURIComponent('é'.repeat(513))],
     ])('refuses %s', async (_what, header) => {
       await leavesNothing(async () => {
         const headers = header === undefined ? {} : { 'x-file-name': header }
@@ -321,7 +342,7 @@ export function rawSuite(place: Place): void {
       await eventually(async () => expect(await strays(place, gateway)).toEqual([]))
     })
 
-    it.each(['nonsense', '00000000-0000-0000-0000-000000000000', '%00', '..%2F..'])('%s is none', async (id) => {
+    it.each(['nonsense', '00000000-0000-0000-0000-000000000000', oddId, '%00', '..%2F..'])('%s is none', async (id) => {
       expect(refusal(await call('GET', `/v1/assets/${id}`))).toBe('404 not_found')
     })
   })
@@ -404,6 +425,8 @@ export function rawSuite(place: Place): void {
       const { assetId } = await made('x')
       const never = await call('POST', assets(randomUUID()), { json: { assetId: randomUUID() } })
       const theirs = await call('POST', assets(randomUUID()), { json: { assetId }, key: foreign })
+      const odd = await call('POST', assets(randomUUID()), { json: { assetId: oddId } })
+      expect(refusal(odd)).toBe('404 not_found')
       expect(refusal(never)).toBe('404 not_found')
       expect(refusal(theirs)).toBe('404 not_found')
       expect(theirs.bytes).toEqual(never.bytes)
@@ -458,7 +481,13 @@ export function rawSuite(place: Place): void {
       expect((await page(project, '?pageSize=100')).data).toHaveLength(81)
     })
 
-    it.each(['pageSize=0', 'pageSize=101', 'pageSize=-1', 'pageSize=1.5', 'pageSize=x', 'pageSize=', 'pageCursor=x'])(
+    it('takes blank parameters for none', async () => {
+      const project = randomUUID()
+      const { assetId } = await made('x', 'a.txt', { 'x-project-id': project })
+      expect(idsOf(await page(project, '?pageSize=&pageCursor=&other='))).toEqual([assetId])
+    })
+
+    it.each(['pageSize=0', 'pageSize=101', 'pageSize=-1', 'pageSize=1.5', 'pageSize=x', 'pagesize=1', 'pageCursor=x'])(
       'refuse to be listed with %s',
       async (query) => {
         expect(refusal(await call('GET', `${assets(randomUUID())}?${query}`))).toBe('400 validation_failed')

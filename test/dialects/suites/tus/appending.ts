@@ -89,6 +89,7 @@ export function appendingSuite({ main, verdicts }: Bench): void {
         const answer = await tus.patch(id, offset, 'wrong')
         expect([offset, answer.status]).toEqual([offset, 409])
         expect(refusal(answer)).toMatch(/^409 /)
+        expect(answer.headers.get('upload-offset')).toBe('5')
         expect(answer.headers.has('upload-expires')).toBe(true)
       }
       expect(await tus.offset(id)).toBe(5)

@@ -81,7 +81,6 @@ export function protocolSuite({ main, tight }: Bench): void {
         const upload = { ...headers, 'Content-Type': bytesType, 'Upload-Offset': '0' }
         const answers = await Promise.all([
           tus.call('POST', '/files', { headers: { ...headers, 'Upload-Length': '1' } }),
-          tus.call('HEAD', pathOf(id), { headers }),
           tus.call('PATCH', pathOf(id), { headers: upload, body: 'hello' }),
           tus.call('DELETE', pathOf(id), { headers }),
           tus.call('POST', pathOf(id), { headers: { ...upload, 'X-HTTP-Method-Override': 'PATCH' }, body: 'hello' }),
@@ -91,14 +90,22 @@ export function protocolSuite({ main, tight }: Bench): void {
           expect(answer.headers.get('tus-version')).toBe('1.0.0')
           expect(answer.headers.get('tus-resumable')).toBe('1.0.0')
         }
-        expect(answers.slice(2).map(refusal)).toEqual([
-          '412 precondition_failed',
-          ...Array(2).fill('412 precondition_failed'),
-        ])
+        expect(answers.map(refusal)).toEqual(Array(answers.length).fill('412 precondition_failed'))
       }
       await Promise.all([undefined, ...versions].map(refused))
+      for (const version of versions)
+        expect((await tus.call('HEAD', pathOf(id), { headers: { 'Tus-Resumable': version } })).status).toBe(412)
       expect(await tus.offset(id)).toBe(0)
       expect(await total()).toBe(before)
+    })
+
+    it('may be missing from a HEAD', async () => {
+      const id = await tus.made(10, {}, 'hello')
+      const answer = await tus.call('HEAD', pathOf(id))
+      expect(facts(answer)).toMatchObject({ status: 200, offset: '5', length: '10' })
+      expect(answer.headers.get('tus-resumable')).toBe('1.0.0')
+      expect((await tus.call('HEAD', pathOf(randomUUID()))).status).toBe(404)
+      expect((await tus.call('HEAD', pathOf(id), { key: null })).status).toBe(401)
     })
 
     it('sent twice is refused', async () => {

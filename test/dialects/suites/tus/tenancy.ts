@@ -87,11 +87,14 @@ export function tenancySuite({ main }: Bench): void {
 
     it('must have the scope', async () => {
       const id = await tus.made(10, {}, 'hello')
+      const part = await tus.made(5, { 'Upload-Concat': 'partial' }, 'hello')
       const reads = tus.as(keys.reads)
       for (const answer of [
         await reads.post({ 'Upload-Length': '5' }),
         await reads.patch(id, 5, 'wrong'),
         await reads.remove(id),
+        await reads.post({ 'Upload-Concat': 'partial', 'Upload-Length': '5' }),
+        await reads.post({ 'Upload-Concat': `final;${pathOf(part)}` }),
       ])
         expect(refusal(answer)).toBe('403 scope_missing')
       await untouched(id)

@@ -48,6 +48,7 @@ export function verdictSuite({ place, main, brief, verdicts }: Bench): void {
       const others = [tus.patch(id, 5, ''), tus.patch(id, 5, ''), tus.head(id)]
       const late = await tus.patch(id, 5, '!')
       expect(late.status).toBeGreaterThanOrEqual(400)
+      expect(facts(await tus.patch(id, 3, 'lo'))).toEqual([409, null])
       verdicts().decide(verdict, 'accept')
       expect(facts(await last)).toEqual([204, '5'])
       for (const answer of await Promise.all(others)) expect([200, 204, 423]).toContain(answer.status)
@@ -150,6 +151,20 @@ export function verdictSuite({ place, main, brief, verdicts }: Bench): void {
       await eventually(async () => expect(facts(await tus.head(id))).toEqual([200, '5']))
       await eventually(() => expect(verdicts().finished(verdict)).toBe(1))
       expect(verdicts().runs(verdict)).toBe(2)
+    })
+
+    it('again, for a HEAD, is 423: a 5xx would have clients begin anew', async () => {
+      const { verdict, id, last } = await waiting()
+      verdicts().decide(verdict, 'fail')
+      expect((await last).status).toBe(503)
+      const asked = tus.head(id)
+      await eventually(() => expect(verdicts().runs(verdict)).toBe(2))
+      verdicts().decide(verdict, 'fail')
+      const head = await asked
+      expect(facts(head)).toEqual([423, null])
+      expect(Number(head.headers.get('retry-after'))).toBeGreaterThan(0)
+      verdicts().decide(verdict, 'accept')
+      await eventually(async () => expect(facts(await tus.head(id))).toEqual([200, '5']))
     })
 
     it('is asked again by an empty PATCH', async () => {
