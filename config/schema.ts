@@ -161,6 +161,13 @@ export const configSchema = z.strictObject({
         meaning: 'What the files of one workspace may take together, where the workspace has no quota of its own.',
       }),
       filesPerBatch: option(whole(1, 1_000), 100, { meaning: 'Files that one form may bring.' }),
+      openUploads: option(whole(1, 10_000_000), 5_000, {
+        meaning: 'Uploads of one workspace that may be unfinished at a time.',
+      }),
+      bareRecords: option(whole(1, 10_000_000), 50_000, {
+        meaning:
+          'Records of one workspace that hold no bytes: unfinished, refused, expired and empty uploads. Beyond it new uploads push out the oldest refused and expired ones.',
+      }),
       requestsPerMinute: option(whole(0, 1_000_000), 0, {
         variable: 'FAIRLEAD_RATE_LIMIT',
         meaning:
@@ -186,6 +193,16 @@ export const configSchema = z.strictObject({
       expiry: option(seconds(90 * day), day, {
         variable: 'FAIRLEAD_TUS_EXPIRY',
         meaning: 'How long an unfinished tus upload is kept after something has come for it.',
+      }),
+      holdFor: option(seconds(90 * day), 300, {
+        meaning:
+          'How long an unfinished tus upload holds the bytes that it has declared and not sent, after something has come for it. Afterwards it holds what it has, and the next request reserves the rest again.',
+      }),
+      partsPerUpload: option(whole(1, 10_000), 1_000, {
+        meaning: 'Parts that one final upload may name.',
+      }),
+      timesPerPart: option(whole(1, 10_000), 4, {
+        meaning: 'How often a final upload may name the same part.',
       }),
       relativeLocation: option(yesOrNo, false, {
         meaning: 'A created tus upload is named by its path alone, without scheme and host.',

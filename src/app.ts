@@ -113,6 +113,9 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     presignTtlMs: config.presign.ttl * secondMs,
     confirmWithinMs: config.presign.confirmWithin * secondMs,
     resumeWithinMs: config.tus.expiry * secondMs,
+    holdMs: config.tus.holdFor * secondMs,
+    partsPerUpload: config.tus.partsPerUpload,
+    timesPerPart: config.tus.timesPerPart,
     locker: openLocker(),
     syncBudgetMs: config.pipeline.syncBudget * secondMs,
     wakeJobs,
@@ -153,7 +156,7 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     ...facts,
     service,
     catalog: makeCatalog({
-      records,
+      records: service.records,
       store,
       tokens,
       projectMode: config.projects.mode,

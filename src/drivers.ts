@@ -17,7 +17,8 @@ import type { Records } from './uploads/records.ts'
 export async function openRecords(config: Config): Promise<Records> {
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
   const { path } = config.database
-  return opening(path, () => sqliteRecords({ path, defaultQuota: config.limits.workspaceQuota }))
+  const { workspaceQuota: defaultQuota, openUploads, bareRecords } = config.limits
+  return opening(path, () => sqliteRecords({ path, defaultQuota, openUploads, bareRecords }))
 }
 
 /** Brings the database to this version of the program. */

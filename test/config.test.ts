@@ -210,6 +210,16 @@ const variables: Readonly<Record<string, Case>> = {
     good: { '500MB': 5e8 },
     bad: ['0', 'none'],
   },
+  FAIRLEAD_OPEN_UPLOADS: {
+    pick: (config) => config.limits.openUploads,
+    good: { 1: 1, 10000000: 10_000_000 },
+    bad: ['0', '1.5', 'off', '10000001'],
+  },
+  FAIRLEAD_BARE_RECORDS: {
+    pick: (config) => config.limits.bareRecords,
+    good: { 1: 1, 10000000: 10_000_000 },
+    bad: ['0', '1.5', 'off', '10000001'],
+  },
   FAIRLEAD_RATE_LIMIT: {
     pick: (config) => config.limits.requestsPerMinute,
     good: { 0: 0, 600: 600 },
@@ -224,6 +234,21 @@ const variables: Readonly<Record<string, Case>> = {
     pick: (config) => config.tus.expiry,
     good: { 1: 1, 7776000: 7_776_000 },
     bad: ['0', '1.5', '1d', '7776001'],
+  },
+  FAIRLEAD_TUS_HOLD_FOR: {
+    pick: (config) => config.tus.holdFor,
+    good: { 1: 1, 7776000: 7_776_000 },
+    bad: ['0', '1.5', '1d', '7776001'],
+  },
+  FAIRLEAD_TUS_PARTS_PER_UPLOAD: {
+    pick: (config) => config.tus.partsPerUpload,
+    good: { 1: 1, 10000: 10_000 },
+    bad: ['0', '1.5', 'off', '10001'],
+  },
+  FAIRLEAD_TUS_TIMES_PER_PART: {
+    pick: (config) => config.tus.timesPerPart,
+    good: { 1: 1, 10000: 10_000 },
+    bad: ['0', '1.5', 'off', '10001'],
   },
   FAIRLEAD_METRICS_TOKEN: {
     pick: (config) => config.metrics.token,

@@ -67,7 +67,7 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
     id: 'putUploadBytes',
     summary: 'Send the bytes',
     description:
-      'The `upload_url` of the creation, or the `direct_upload.url` of a direct upload; with the `s3` driver that URL leads to the S3 server instead. Takes exactly the size, type and checksum that were declared. Digests of the body in headers such as `Content-MD5`, `Content-Digest` or `x-amz-checksum-sha256` are checked. A PUT that fails keeps nothing and can be tried again; one that worked can be repeated until the confirm, or, of a direct upload, until the bytes have been looked at.',
+      'The `upload_url` of the creation, or the `direct_upload.url` of a direct upload; with the `s3` driver that URL leads to the S3 server instead. Takes exactly the size, type and checksum that were declared. Digests of the body in headers such as `Content-MD5`, `Content-Digest` or `x-amz-checksum-sha256` are checked. A newer PUT ends an older one with 423. A PUT that fails keeps nothing and can be tried again; one that worked can be repeated until the confirm, or, of a direct upload, until the bytes have been looked at.',
     security: nobody,
     params: {
       ...one,
@@ -90,6 +90,7 @@ export const presignedApi = (facts: ApiFacts): readonly Operation[] => [
       },
     },
     refusals: [
+      'upload_locked',
       'signature_invalid',
       'checksum_invalid',
       'not_found',

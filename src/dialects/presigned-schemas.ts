@@ -244,7 +244,10 @@ export const usageSummarySchema = z
     period: z.strictObject({ start: timestamp, end: timestamp }),
     storage: z.strictObject({
       used_bytes: wholeBytes,
-      reserved_bytes: wholeBytes.meta({ description: 'What unfinished uploads hold.' }),
+      reserved_bytes: wholeBytes.meta({
+        description:
+          'What unfinished uploads hold: what they have declared, or, of a tus upload to which nobody comes back, what they have; bytes of parts count once.',
+      }),
       quota_bytes: wholeBytes.nullable().meta({ description: '`null`: no limit.' }),
       percent: z.number().min(0).nullable().meta({ description: 'Of the quota, to hundredths.' }),
     }),

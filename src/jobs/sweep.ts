@@ -1,8 +1,9 @@
 import { type ErrorCode, UploadError } from '../errors.ts'
 import type { PluginLog } from '../plugin.ts'
 import { isTrial } from '../uploads/diagnosis.ts'
-import type { ObjectStore, StoredObject } from '../uploads/object-store.ts'
-import type { Finding, Records } from '../uploads/records.ts'
+import type { StoredObject } from '../uploads/object-store.ts'
+import type { Finding } from '../uploads/records.ts'
+import { excessOf, type ExcessDependencies } from './excess.ts'
 import type { UploadService } from '../uploads/service.ts'
 import type { Upload } from '../uploads/upload.ts'
 
@@ -15,12 +16,7 @@ const ledgerMs = 30 * 86_400_000
 /** Milliseconds between two comparisons of the records with the store. */
 const reconcileEveryMs = 6 * 3_600_000
 
-export interface SweepDependencies {
-  readonly records: Records
-  readonly store: ObjectStore
-  /** Milliseconds for which an object that no record knows is left alone. */
-  readonly orphanGraceMs: number
-}
+export interface SweepDependencies extends ExcessDependencies {}
 
 export interface Reconciled {
   /** What is wrong, in sentences. */
@@ -79,7 +75,12 @@ export async function reconcile(
 
   for await (const begun of store.unfinished?.(options.signal) ?? []) {
     if (isTrial(begun.key, begun.startedAt)) continue
-    if (begun.startedAt > Date.now() - deps.orphanGraceMs || (await records.staged(begun.key))) continue
+    if (begun.startedAt > Date.now() - deps.orphanGraceMs) continue
+    if (await records.staged(begun.key)) {
+      const excess = await excessOf(deps, begun.key, options.dryRun)
+      if (excess > 0) tell(`Object ${begun.key} has ${excess} bytes that do not count.`)
+      continue
+    }
     orphans.push(begun.key)
     if (options.dryRun) tell(`Object ${begun.key} was begun, and nobody is writing it.`)
     else await store.endUnfinished?.(begun)
@@ -150,12 +151,14 @@ export function startSweep(
       if (overdue.length > 0) deps.wakeJobs()
       if (left) await pause()
     }
+    while ((await service.lapse(stepSize)) === stepSize) await pause()
     while ((await records.forget(Date.now() - deps.keepEndedMs, stepSize)) === stepSize) await pause()
     while ((await records.forgetClaims(stepSize)) === stepSize) await pause()
     while ((await records.foldLedger(Date.now() - ledgerMs, stepSize)) === stepSize) await pause()
     if (Date.now() < nextReconcile) return
     nextReconcile = Date.now() + reconcileEveryMs
-    const { findings, orphans } = await reconcile(deps, { dryRun: false, signal: stopped.signal })
+    const trim = (id: string, before: number) => service.resumable.trim(id, before)
+    const { findings, orphans } = await reconcile({ ...deps, trim }, { dryRun: false, signal: stopped.signal })
     for (const finding of findings) log.error({}, finding)
     if (orphans.length > 0) log.warn({ orphans: orphans.length }, 'objects without a record were removed')
   }

@@ -121,7 +121,15 @@ export function accountOperations(db: Kysely<Schema>, defaultQuota: number | nul
 }
 
 /** A workspace into which nothing was uploaded yet. */
-const emptyWorkspace = (id: string, at: number) => ({ id, quota: null, used: 0, reserved: 0, created_at: at })
+const emptyWorkspace = (id: string, at: number) => ({
+  id,
+  quota: null,
+  used: 0,
+  reserved: 0,
+  open: 0,
+  bare: 0,
+  created_at: at,
+})
 
 function accountQueries(db: Kysely<Schema>) {
   type KeyValues = Omit<ApiKey, 'revokedAt' | 'scopes' | 'projects'> & {

@@ -22,6 +22,17 @@ export function auditOperations(db: Kysely<Schema>, now: () => number) {
               `Workspace ${workspace.id}: ${counter} is ${counted} bytes by its counter, ${summed} by its uploads and ${booked} by its ledger.`,
             )
         }
+      for (const workspace of workspaces)
+        for (const [counter, of] of [
+          ['open', 'unfinished uploads'],
+          ['bare', 'records without bytes'],
+        ] as const) {
+          const counted = uploads.get(workspace.id)?.[counter] ?? 0
+          if (workspace[counter] !== counted)
+            findings.push(
+              `Workspace ${workspace.id}: its counter says ${workspace[counter]} ${of}, and there are ${counted}.`,
+            )
+        }
       const known = new Set(workspaces.map((workspace) => workspace.id))
       for (const id of ledger.keys())
         if (!known.has(id)) findings.push(`The ledger has rows of workspace ${id}, which does not exist.`)
@@ -49,7 +60,9 @@ export function auditOperations(db: Kysely<Schema>, now: () => number) {
 
 function auditQueries(db: Kysely<Schema>) {
   return {
-    workspaces: query<object>()(() => db.selectFrom('workspace').select(['id', 'used', 'reserved']).orderBy('id')),
+    workspaces: query<object>()(() =>
+      db.selectFrom('workspace').select(['id', 'used', 'reserved', 'open', 'bare']).orderBy('id'),
+    ),
     uploads: query<object>()(() =>
       db
         .selectFrom('upload')
@@ -57,6 +70,8 @@ function auditQueries(db: Kysely<Schema>) {
           'workspace_id',
           sql<number>`sum(case when state = 'ready' then size else 0 end)`.as('used'),
           (eb) => eb.fn.sum<number>('reserved').as('reserved'),
+          sql<number>`sum(state in ('pending', 'receiving'))`.as('open'),
+          sql<number>`sum(object_key is null or size is 0)`.as('bare'),
         ])
         .groupBy('workspace_id'),
     ),

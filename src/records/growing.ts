@@ -3,6 +3,7 @@ import { UploadError } from '../errors.ts'
 import type { ByteRange, Growth, Piece } from '../uploads/object-store.ts'
 import type { Grown } from '../uploads/records.ts'
 import type { Resumable, Upload } from '../uploads/upload.ts'
+import { isCounted } from './holdings.ts'
 import { first, type Operation, query, rows } from './query.ts'
 import { idBytes, idText, toUpload } from './rows.ts'
 import type { Schema } from './schema.ts'
@@ -11,9 +12,10 @@ import { givenUp, type uploadOperations, wrongState } from './uploads.ts'
 /** Uploads whose objects grow over several requests. */
 export function growingOperations(
   db: Kysely<Schema>,
-  { texts: base, count, addJobs, replaceVerdicts, load, write }: ReturnType<typeof uploadOperations>['core'],
+  core: ReturnType<typeof uploadOperations>['core'],
   now: () => number,
 ) {
+  const { texts: base, count, addJobs, replaceVerdicts, load, write } = core
   const texts = growingQueries(db)
 
   return {
@@ -24,19 +26,31 @@ export function growingOperations(
       return { key: row.key, note: row.note, bytes: row.bytes, pieces }
     },
 
-    *grow(id: string, { key, bytes, pieces, expiresAt, jobs }: Grown): Operation<Upload> {
+    *growingUnder(key: string): Operation<string | undefined> {
+      const row = yield* first(texts.growingUnder, { key })
+      return row && idText(row.id)
+    },
+
+    *grow(id: string, { key, bytes, pieces, expiresAt, holdsUntil, jobs }: Grown): Operation<Upload> {
       const row = yield* load(id, ['pending', 'receiving'])
       if ((yield* first(texts.growing, { id: row.id }))?.key !== key) throw givenUp()
       if (bytes < row.received) throw wrongState(row.state)
       // What was declared is held already; of the rest at least what counts is, where the quota is asked at all.
-      const held = row.reserved > 0 || isCounted(row.resumable) ? Math.max(row.reserved, bytes) : 0
+      const held = isCounted(row) ? Math.max(row.reserved, bytes) : 0
       yield* count(row, 'reservation', 0, held - row.reserved, true)
       const [newest] = pieces
       if (newest) yield* rows(texts.replacePieces, { key, start: newest.start })
       for (const { start, size, ref, bytes: kept } of pieces)
         yield* rows(texts.insertPiece, { key, start, size, ref, bytes: kept })
       yield* replaceVerdicts(row, jobs)
-      return yield* write(row, { state: 'receiving', received: bytes, reserved: held, expires_at: expiresAt })
+      return yield* write(row, {
+        state: 'receiving',
+        received: bytes,
+        reserved: held,
+        holds_until: held > bytes ? holdsUntil : null,
+        creation: null,
+        expires_at: expiresAt,
+      })
     },
 
     *keptBytes(key: string, { start, end }: ByteRange): Operation<Uint8Array> {
@@ -82,11 +96,6 @@ export function growingOperations(
   }
 }
 
-const isCounted = (resumable: string | null): boolean => {
-  const found: Resumable | null = resumable === null ? null : JSON.parse(resumable)
-  return found?.counted ?? false
-}
-
 function growingQueries(db: Kysely<Schema>) {
   return {
     growing: query<{ id: Uint8Array }>()((p) =>
@@ -96,6 +105,9 @@ function growingQueries(db: Kysely<Schema>) {
         .select(['object_intent.object_key as key', 'object_intent.note as note', 'upload.received as bytes'])
         .where('object_intent.upload_id', '=', p.id)
         .where('object_intent.grows', '=', 1),
+    ),
+    growingUnder: query<{ key: string }>()((p) =>
+      db.selectFrom('object_intent').select('upload_id as id').where('object_key', '=', p.key).where('grows', '=', 1),
     ),
     pieces: query<{ key: string }>()((p) =>
       db.selectFrom('object_piece').select(['start', 'size', 'ref']).where('object_key', '=', p.key).orderBy('start'),

@@ -3,9 +3,10 @@ import { spine } from './migrations/001-spine.ts'
 import { s3 } from './migrations/002-s3.ts'
 import { form } from './migrations/003-form.ts'
 import { tus } from './migrations/004-tus.ts'
+import { holdings } from './migrations/005-holdings.ts'
 
 /** In order; one that has landed is never edited. The number of those applied is kept in the file's `user_version`. */
-const migrations: readonly string[] = [spine, s3, form, tus]
+const migrations: readonly string[] = [spine, s3, form, tus, holdings]
 
 export interface Migrated {
   readonly from: number

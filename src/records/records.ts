@@ -6,6 +6,7 @@ import { auditOperations } from './audit.ts'
 import { batchOperations } from './batches.ts'
 import { claimOperations } from './idempotency.ts'
 import { growingOperations } from './growing.ts'
+import type { Caps } from './holdings.ts'
 import { jobOperations } from './jobs.ts'
 import { listOperations } from './lists.ts'
 import type { Operation } from './query.ts'
@@ -24,7 +25,7 @@ export interface Driver {
   close(): Promise<void>
 }
 
-export interface RecordsOptions {
+export interface RecordsOptions extends Caps {
   /** Bytes that a workspace without a quota of its own may use; `null`: no limit. */
   readonly defaultQuota: number | null
   readonly now?: () => number
@@ -34,7 +35,8 @@ export interface RecordsOptions {
 export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOptions): Records {
   const now = options.now ?? Date.now
   const accounts = accountOperations(db, options.defaultQuota, now)
-  const uploads = uploadOperations(db, options.defaultQuota, now)
+  const uploads = uploadOperations(db, options, now)
+  const { holdings } = uploads
   const growing = growingOperations(db, uploads.core, now)
   const batches = batchOperations(db, uploads, now)
   const lists = listOperations(db)
@@ -86,9 +88,15 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     create: (record) =>
       submit(function* () {
         if (record.claim) yield* claims.note(record.claim, record.id)
+        for (const batch of yield* holdings.admit(record.workspaceId)) yield* batches.forgetEmptyBatch(batch)
         return yield* uploads.create(record)
       }),
     reserve: (id, bytes) => submit(() => uploads.reserve(id, bytes)),
+    hold: (id, how) => submit(() => holdings.hold(id, how)),
+    isHeld: (id) => read(() => holdings.isHeld(id)),
+    lapse: (id) => submit(() => holdings.lapse(id)),
+    lapsing: (limit) => read(() => holdings.lapsing(limit)),
+    siblingsEnd: (id, withinMs) => read(() => holdings.siblingsEnd(id, withinMs)),
     unreserve: (id) => submit(() => uploads.unreserve(id)),
     stage: (id, key) => submit(() => uploads.stage(id, key)),
     stored: (id, bytes) => submit(() => uploads.stored(id, bytes)),
@@ -99,6 +107,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
     transition: (id, change) => submit(() => uploads.transition(id, change)),
     growth: (id) => read(() => growing.growth(id)),
     grow: (id, grown) => submit(() => growing.grow(id, grown)),
+    growingUnder: (key) => read(() => growing.growingUnder(key)),
     keptBytes: (key, range) => read(() => growing.keptBytes(key, range)),
     renewKey: (id, from, to) => submit(() => growing.renewKey(id, from, to)),
     unnoted: () => read(() => growing.unnoted()),

@@ -8,6 +8,9 @@ export interface Schema {
     quota: number | null
     used: Generated<number>
     reserved: Generated<number>
+    /** Uploads that are not finished, and records that hold no bytes; triggers count them. */
+    open: Generated<number>
+    bare: Generated<number>
     created_at: number
   }
   api_key: {
@@ -113,6 +116,10 @@ export interface UploadTable {
   rejection: string | null
   resumable: string | null
   joined: Uint8Array | null
+  holds_until: number | null
+  creation: Uint8Array | null
+  partial: Generated<number>
+  counts_in: Uint8Array | null
   created_at: number
   updated_at: number
   expires_at: number | null

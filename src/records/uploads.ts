@@ -4,6 +4,7 @@ import type { NewJob, NewRecord, RemoveOptions, StoredBytes, Transition } from '
 import type { Patch, Upload, UploadState } from '../uploads/upload.ts'
 import { first, type Operation, rows } from './query.ts'
 import { idBytes, jobColumns, toUpload } from './rows.ts'
+import { type Caps, holdingSteps } from './holdings.ts'
 import type { LedgerKind, Schema, UploadTable } from './schema.ts'
 import { uploadColumns, uploadQueries } from './upload-queries.ts'
 
@@ -24,8 +25,13 @@ const following: Readonly<Record<UploadState, readonly UploadState[]>> = {
  * What happens to one upload. Every change of `workspace.used` or `workspace.reserved` goes through `count`, which writes the
  * ledger beside it: counters, rows and ledger cannot part.
  */
-export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null, now: () => number) {
+export function uploadOperations(
+  db: Kysely<Schema>,
+  { defaultQuota, ...caps }: Caps & { readonly defaultQuota: number | null },
+  now: () => number,
+) {
   const texts = uploadQueries(db)
+  const holdings = holdingSteps(db, count, caps, now)
 
   function* count(row: Row, kind: LedgerKind, used: number, reserved: number, guarded: boolean): Operation<void> {
     if (used === 0 && reserved === 0) return
@@ -79,6 +85,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
   return {
     /** For operations on uploads in other files. */
     core: { texts, count, addJobs, replaceVerdicts, load, write },
+    holdings,
     holdProject,
 
     *create(record: NewRecord): Operation<Upload> {
@@ -86,9 +93,12 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
       if (record.projectId !== null) yield* holdProject(record.workspaceId, record.projectId, record.projectMode)
       if (record.joined && (yield* first(texts.joined, { digest: record.joined })))
         throw new UploadError('upload_state_conflict', 'There is such an upload already.')
+      yield* holdings.takeOver(record)
       const row = yield* first(texts.insertUpload, uploadColumns(record))
       if (!row) throw new UploadError('internal', 'The record could not be written.')
-      yield* count(row, 'reservation', 0, record.reserve, true)
+      const parts = record.resumable?.parts
+      if (parts) yield* holdings.takeParts(row, parts, record.reserve)
+      else yield* count(row, 'reservation', 0, record.reserve, true)
       if (record.projectId !== null)
         yield* rows(texts.bind, {
           workspace: row.workspace_id,
@@ -144,6 +154,8 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
         size: bytes.size,
         received: bytes.size,
         sha256: digestOf(bytes.sha256),
+        holds_until: null,
+        creation: null,
         expires_at: bytes.expiresAt,
         ...(bytes.context ? { context: JSON.stringify(bytes.context) } : {}),
         ...patched(row, bytes.patch),
@@ -178,13 +190,16 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
         yield* count(row, 'storage_charge', row.size ?? 0, -row.reserved, false)
         const day = new Date(now()).toISOString().slice(0, 10)
         yield* rows(texts.addDay, { workspace: row.workspace_id, day, bytes: row.size ?? 0 })
+        yield* holdings.usedParts(row)
         Object.assign(next, { reserved: 0, expires_at: null })
       }
       if (change.to === 'rejected' || change.to === 'expired') {
         yield* count(row, 'reservation', 0, -row.reserved, false)
         if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])
         yield* endKeys(row)
-        Object.assign(next, { reserved: 0, object_key: null, expires_at: null })
+        yield* holdings.returnParts(row)
+        const ended = { reserved: 0, object_key: null, expires_at: null, holds_until: null, creation: null }
+        Object.assign(next, ended)
         if (change.rejection)
           next.rejection = JSON.stringify({ code: change.rejection.code, message: change.rejection.message })
       }
@@ -202,6 +217,7 @@ export function uploadOperations(db: Kysely<Schema>, defaultQuota: number | null
         throw new UploadError('asset_referenced', 'A project still holds this asset: unbind it there first.')
       const charged = row.state === 'ready' ? (row.size ?? 0) : 0
       yield* count(row, charged > 0 ? 'storage_release' : 'reservation', -charged, -row.reserved, false)
+      if (row.state !== 'ready') yield* holdings.returnParts(row)
       yield* rows(texts.deleteJobs, { id: row.id })
       yield* rows(texts.deleteUpload, { id: row.id })
       if (row.object_key !== null) yield* addJobs([{ kind: 'delete-object', key: row.object_key }])

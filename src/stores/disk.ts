@@ -1,6 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, lstat, mkdir, open, opendir, readdir, realpath, rm, statfs, unlink } from 'node:fs/promises'
+import {
+  type FileHandle,
+  lstat,
+  mkdir,
+  open,
+  opendir,
+  readdir,
+  realpath,
+  rm,
+  statfs,
+  truncate,
+  unlink,
+} from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { ignoreMissing, notFound, storageUnavailable } from '../errors.ts'
 import { checkRange, keyPattern, type ObjectStore, type StoredObject } from '../uploads/object-store.ts'
@@ -116,6 +128,13 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
       }
     },
     endUnfinished,
+    async excess(key, { bytes }, { before, cut }) {
+      const file = growingPath(key)
+      const found = await stat(key, file).catch(fail('The object could not be looked up.'))
+      if (!found || found.size <= bytes || found.modifiedAt > before) return 0
+      if (cut) await truncate(file, bytes).catch(fail('The object could not be cut off.'))
+      return found.size - bytes
+    },
     async *list(signal) {
       try {
         for (const folder of fanOut) {

@@ -1,14 +1,15 @@
 import { DeleteObjectCommand, HeadBucketCommand, HeadObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
+import { UploadError } from '../errors.ts'
 import { type Growth, keyPattern, type ObjectStore } from '../uploads/object-store.ts'
 import { s3Diagnosis } from './s3/diagnose.ts'
 import { s3Concat } from './s3/concat.ts'
 import { copyPart, directAccess } from './s3/direct.ts'
 import { partMemory } from './s3/memory.ts'
-import { abortAll, abortUpload, openUploads, type Target } from './s3/multipart.ts'
+import { abortAll, abortUpload, excessOf, openUploads, type Target } from './s3/multipart.ts'
 import { partSizes } from './s3/part-sizes.ts'
 import { type ProfileName, profiles } from './s3/profiles.ts'
 import { readObject } from './s3/read.ts'
-import { ignoring, request, s3Client, type S3Address } from './s3/requests.ts'
+import { answered, ignoring, request, s3Client, type S3Address } from './s3/requests.ts'
 import { s3Writer } from './s3/writer.ts'
 
 const nothing: Growth = { bytes: 0, note: null, pieces: [] }
@@ -131,6 +132,16 @@ export function s3Store(options: S3StoreOptions): S3Store {
       if (note === null) await abortAll(client, at(key))
       else await abortUpload(client, at(key), note)
       await remove(key)
+    },
+    async excess(key, { note, pieces }, how) {
+      if (note === null) return 0
+      const counted = pieces.filter(({ ref }) => ref !== null).length
+      const upload = { ...at(key), UploadId: note }
+      return excessOf(client, upload, counted, how).catch((error: unknown) => {
+        // It has been made an object meanwhile.
+        if (error instanceof UploadError && answered(error.cause, 'NoSuchUpload')) return 0
+        throw error
+      })
     },
     read,
     bytes: async (key, range, signal) => Buffer.concat(await Array.fromAsync(await read(key, range, signal))),

@@ -16,6 +16,8 @@ export interface AppendDependencies extends IngestDependencies, OnlookerDependen
   readonly onlookers: Onlookers
   /** Milliseconds for which an unfinished upload is kept after something has come for it. */
   readonly expiryMs: number
+  /** Milliseconds for which an upload to which nobody comes back holds what it has declared. */
+  readonly holdMs: number
   readonly reserveFor: (id: string) => Reserve
   readonly verdictJob: (id: string) => NewJob
 }
@@ -29,6 +31,8 @@ export interface Target {
   readonly length: number | null
   readonly category: string | null
   readonly partial: boolean
+  /** Whether what comes counts against the quota. */
+  readonly counted: boolean
   /** Resolves when its record is written. */
   readonly upload: Promise<Upload>
 }
@@ -70,17 +74,20 @@ export async function append(
     hold: sum !== undefined,
   })
   const { writer } = growing
+  const reserve = deps.reserveFor(id)
   let at = growth.bytes
   let seen = target.partial ? undefined : onlookers.take(id, at)
   /** Bytes with a checksum may be refused only when they are the right ones. */
   let refusal: unknown
   try {
     const upload = await target.upload
-    if (!seen && at === 0 && !target.partial) seen = onlooker(deps, upload, { reserve: deps.reserveFor(id) })
+    if (!seen && at === 0 && !target.partial) seen = onlooker(deps, upload, { reserve })
     session.open(source, () => writer.bytes)
     const { end } = await source.drain(async (chunks, bytes) => {
       if (bytes > 0) {
         at += bytes
+        // Not a byte is written for which there is no room, be it the right one or not.
+        if (length === null && target.counted) await reserve(at)
         await watch(() => seen?.before(chunks, at === length))
         const written = writer.write(chunks)
         // Should a tap fail first, the write's own failure must not go unheard.
@@ -90,7 +97,8 @@ export async function append(
         await written
       }
       await session.keepIfAsked(async () => {
-        if (!sum) await writer.save()
+        if (sum) await deps.records.hold(id, holdFrom(deps))
+        else await writer.save()
       })
     })
     if (end === 'overflow') throw tooMuch(length, most)
@@ -113,6 +121,7 @@ export async function append(
     source.stop()
     seen?.drop()
     await growing.abort().catch(() => {})
+    if (length === null) await deps.records.unreserve(id).catch(() => {})
     if (error instanceof UploadError && error.code === 'storage_failed') await growing.renew()
     throw error
   }
@@ -145,7 +154,7 @@ export async function complete(deps: AppendDependencies, target: Target): Promis
 
 /** The object of the upload, with what goes on record about it. */
 function grow(
-  { records, store, verdictJob, expiryMs }: AppendDependencies,
+  { records, store, verdictJob, expiryMs, holdMs }: AppendDependencies,
   { id, key, growth, length, partial, upload }: Target,
   how: { readonly coming: number | null; readonly hold: boolean },
 ) {
@@ -158,7 +167,9 @@ function grow(
     async keep(bytes, pieces) {
       await upload
       const jobs = bytes === length ? [verdictJob(id)] : []
-      newest = await records.grow(id, { key, bytes, pieces, expiresAt: Date.now() + expiryMs, jobs })
+      const now = Date.now()
+      const times = { expiresAt: now + expiryMs, holdsUntil: now + holdMs }
+      newest = await records.grow(id, { key, bytes, pieces, ...times, jobs })
     },
     kept: (range) => records.keptBytes(key, range),
   })
@@ -197,6 +208,12 @@ function grow(
     if (now?.key === key && now.note === null) await records.renewKey(id, key, objectKey(id))
   }
 }
+
+/** What an upload holds from now on to which somebody has come back. */
+export const holdFrom = ({ holdMs, expiryMs }: Pick<AppendDependencies, 'holdMs' | 'expiryMs'>) => ({
+  until: Date.now() + holdMs,
+  expiresAt: Date.now() + expiryMs,
+})
 
 const gone = (): ClientGone => new ClientGone('The client closed the connection before the end of the body.')
 

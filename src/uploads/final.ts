@@ -25,6 +25,7 @@ export function finalUploads(given: Omit<ResumableDependencies, 'locker' | 'stop
     // Also when the parts have gone meanwhile.
     const made = await records.joined(joined)
     if (made) return owned(records, principal, made.id, 'uploads:write')
+    checkNamed(ids)
     const parts = new Map<string, Upload>()
     for (const id of new Set(ids)) parts.set(id, await part(principal, id))
     const declaredSize = ids.reduce((sum, id) => sum + (parts.get(id)?.size ?? 0), 0)
@@ -46,6 +47,18 @@ export function finalUploads(given: Omit<ResumableDependencies, 'locker' | 'stop
         if (twin) return owned(records, principal, twin.id, 'uploads:write')
         throw error
       })
+  }
+
+  function checkNamed(ids: readonly string[]): void {
+    if (ids.length > given.partsPerUpload)
+      throw new UploadError('validation_failed', `A final upload names at most ${given.partsPerUpload} parts.`)
+    const times = new Map<string, number>()
+    for (const id of ids) times.set(id, (times.get(id) ?? 0) + 1)
+    if (Math.max(...times.values()) > given.timesPerPart)
+      throw new UploadError(
+        'validation_failed',
+        `A final upload names the same part at most ${given.timesPerPart} times: send its bytes again as another part.`,
+      )
   }
 
   async function part(principal: Principal, id: string): Promise<Upload> {

@@ -216,6 +216,11 @@ export interface ObjectStore {
   unfinished?(signal?: AbortSignal): AsyncIterable<UnfinishedObject>
   /** Ends one of these; what is finished under the same key stays. */
   endUnfinished?(one: UnfinishedObject): Promise<void>
+  /**
+   * Bytes of an object that grows which the store has beyond those that count, and since that time has had all of them: what a writer has left
+   * that died. Nobody may be writing it when they are cut off.
+   */
+  excess?(key: string, growth: Growth, options: { readonly before: number; readonly cut: boolean }): Promise<number>
   readonly direct?: DirectAccess
   /** For those who run the installation. */
   readonly diagnosis?: Diagnosis

@@ -99,6 +99,10 @@ export interface NewRecord extends NewUpload {
   readonly resumable?: Upload['resumable']
   /** Digest of what a final upload is made of: there is one for each. */
   readonly joined?: Uint8Array | null
+  /** Digest of who asks for what: it takes over what an earlier equal one holds into which nothing has come. */
+  readonly creation?: Uint8Array | null
+  /** When it goes on to hold only what it has, if nobody comes back to it. `null`: it holds what it has declared to its end. */
+  readonly holdsUntil?: number | null
   readonly expiresAt: number | null
   readonly createdAt: number
   readonly jobs?: readonly NewJob[]
@@ -189,7 +193,17 @@ export interface Grown {
   /** They replace all that are on record from the start of the first of them on. */
   readonly pieces: readonly NewPiece[]
   readonly expiresAt: number
+  /** As for a new record. */
+  readonly holdsUntil: number
   readonly jobs: readonly NewJob[]
+}
+
+/** Somebody has come back to an upload. */
+export interface Hold {
+  /** When it goes on to hold only what it has. */
+  readonly until: number
+  /** When it ends. */
+  readonly expiresAt: number
 }
 
 export interface ListFilter {
@@ -266,6 +280,16 @@ export interface Records {
   create(record: NewRecord): Promise<Upload>
   /** Makes an unfinished upload hold at least `bytes` of quota. @throws {UploadError} `quota_exceeded` */
   reserve(id: string, bytes: number): Promise<void>
+  /** Makes an unfinished upload to which somebody has come back hold what it has declared. @throws {UploadError} `quota_exceeded` */
+  hold(id: string, how: Hold): Promise<Upload>
+  /** Whether the upload holds all that it has declared, and will for a while. */
+  isHeld(id: string): Promise<boolean>
+  /** An upload whose time to hold what it has declared is over holds what it has. */
+  lapse(id: string): Promise<void>
+  /** Ids of such uploads, the oldest first. */
+  lapsing(limit: number): Promise<readonly string[]>
+  /** When the last of the parts ends that may belong together with this one: those of its user, made at most so much later. */
+  siblingsEnd(id: string, withinMs: number): Promise<number | null>
   /** Gives back what an unfinished upload holds beyond what was declared or has come. */
   unreserve(id: string): Promise<void>
   /** Notes the key of another attempt to bring the bytes of a `pending` or `receiving` upload. */
@@ -286,6 +310,8 @@ export interface Records {
   growth(id: string): Promise<({ readonly key: string } & Growth) | undefined>
   /** @throws {UploadError} `quota_exceeded`; `upload_state_conflict` when the object has more bytes, or its key was given up */
   grow(id: string, grown: Grown): Promise<Upload>
+  /** Id of the upload whose object grows under this key. */
+  growingUnder(key: string): Promise<string | undefined>
   /** Bytes of the object that are on record, in pieces without a `ref`. */
   keptBytes(key: string, range: ByteRange): Promise<Uint8Array>
   /** The object goes on under another key, and what may still come under the old one goes. */

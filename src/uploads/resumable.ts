@@ -1,5 +1,7 @@
 import { notFound, Rejection, UploadError } from '../errors.ts'
-import { append, type AppendDependencies, complete, type Target } from './append.ts'
+import { createHash } from 'node:crypto'
+import { aloneWith, locked } from './alone.ts'
+import { append, type AppendDependencies, complete, holdFrom, type Target } from './append.ts'
 import type { ExpectedDigest } from './digests.ts'
 import { finalUploads } from './final.ts'
 import { type Body, ClientGone } from './ingest.ts'
@@ -16,14 +18,19 @@ import type { VerdictWaits } from './verdicts.ts'
 
 /** Milliseconds that somebody who only asks waits for what is going on with the upload. */
 const askMs = 1_000
-/** Seconds after which to ask again. */
-const askAgainSeconds = 1
 
 export interface ResumableDependencies extends Omit<AppendDependencies, 'onlookers' | 'verdictJob'> {
+  /** Parts that a final upload may name, and how often the same one. */
+  readonly partsPerUpload: number
+  readonly timesPerPart: number
   readonly locker: Locker
   readonly verdicts: VerdictWaits
   /** Work that ends, with the reason, when somebody ends the upload. */
-  stoppable(id: string, work: (signal: AbortSignal) => Promise<Upload>, stopped?: AbortController): Promise<Upload>
+  readonly stoppable: (
+    id: string,
+    work: (signal: AbortSignal) => Promise<Upload>,
+    stopped?: AbortController,
+  ) => Promise<Upload>
   /** Removes all that is left of the upload. */
   discard(id: string): Promise<void>
   /** Ends an upload whose bytes are refused. */
@@ -49,6 +56,7 @@ export function resumables(given: ResumableDependencies) {
   const onlookers = makeOnlookers()
   const deps: AppendDependencies = { ...given, onlookers, verdictJob: verdicts.job }
   const finals = finalUploads(given)
+  const newestAlone = aloneWith(given)
   const sessions = new Map<string, Session>()
   const finishings = new Map<string, Promise<Upload>>()
 
@@ -67,19 +75,24 @@ export function resumables(given: ResumableDependencies) {
     const record = await newRecord(given, principal, draft, claim)
     const { id } = record
     const key = objectKey(id)
+    const { declaredSize: length } = draft
+    const counted = record.reserve > 0 || (await isCounted(principal, draft))
     const upload = records.create({
       ...record,
       state: 'pending',
       stagedKey: key,
       put: null,
-      resumable: { ...resumable, parts: null, answered: false, counted: await isCounted(principal, draft) },
+      resumable: { ...resumable, parts: null, answered: false, counted },
+      // Parts of one file are equal by intent.
+      creation:
+        counted && length !== null && !sent && !resumable.partial ? digestOf(principal, draft, resumable) : null,
+      holdsUntil: record.reserve > 0 ? record.createdAt + given.holdMs : null,
       expiresAt: record.createdAt + expiryMs,
     })
-    const { declaredSize: length } = draft
     if (!sent && length !== 0) return upload
     const growth = { bytes: 0, note: null, pieces: [] }
     const { partial } = resumable
-    const target = { id, key, growth, length, category: draft.category, partial, upload }
+    const target = { id, key, growth, length, category: draft.category, partial, counted, upload }
     try {
       return await answer(
         await alone(id, (signal, session) =>
@@ -127,10 +140,17 @@ export function resumables(given: ResumableDependencies) {
     if (now) throwIfEnded(now)
     if (!now || !growth || now.received !== sent.offset) throw wrongOffset(now)
     const length = sent.length === null ? now.declaredSize : await learnLength(now, sent.length)
+    // It moves on while bytes come, and what comes has room.
+    if (!(await records.isHeld(id)) || sent.length !== null || (now.expiresAt ?? 0) < Date.now() + expiryMs / 2)
+      await reserveAgain(id)
     const target = targetOf({ ...now, declaredSize: length }, growth)
     // Nothing was missing but that its length was told.
     if (length === now.received && sent.body.length === 0) return complete(deps, target)
     return append(deps, target, { ...sent, signal, session })
+  }
+
+  async function reserveAgain(id: string): Promise<void> {
+    await records.hold(id, holdFrom(given))
   }
 
   async function learnLength(upload: Upload, length: number): Promise<number> {
@@ -205,20 +225,17 @@ export function resumables(given: ResumableDependencies) {
     return answer(isUnfinished(upload) ? await finish(upload) : upload)
   }
 
-  /** One request at a time writes to an upload: the newest. */
-  async function alone(id: string, work: (signal: AbortSignal, session: Session) => Promise<Upload>): Promise<Upload> {
-    const stopped = new AbortController()
-    const lock = given.locker.newLock(id)
-    await lock.lock(stopped.signal, () => stopped.abort(locked('A newer request for this upload has come.')))
-    const session = newSession()
-    sessions.set(id, session)
-    try {
-      return await given.stoppable(id, (signal) => work(signal, session), stopped)
-    } finally {
-      sessions.delete(id)
-      session.close()
-      await lock.unlock()
-    }
+  function alone(id: string, work: (signal: AbortSignal, session: Session) => Promise<Upload>): Promise<Upload> {
+    return newestAlone(id, async (signal) => {
+      const session = newSession(expiryMs / 2)
+      sessions.set(id, session)
+      try {
+        return await work(signal, session)
+      } finally {
+        sessions.delete(id)
+        session.close()
+      }
+    })
   }
 
   return {
@@ -247,6 +264,17 @@ export function resumables(given: ResumableDependencies) {
       if (upload && isUnfinished(upload)) await finish(upload)
     },
 
+    /** Cuts off what the object of an upload has beyond what counts, and had before that time; a running request does so by itself. */
+    async trim(id: string, before: number): Promise<void> {
+      const upload = await records.get(id)
+      if (!upload || sessions.has(id)) return
+      await alone(id, async () => {
+        const growth = await records.growth(id)
+        if (growth) await store.excess?.(growth.key, growth, { before, cut: true })
+        return upload
+      })
+    },
+
     /** At the start: what was asked of the store before may come after all, and nothing else may come under those keys then. */
     async recover(): Promise<void> {
       if (store.settledMs === undefined) return
@@ -264,6 +292,7 @@ const targetOf = (upload: Upload, { key, ...growth }: { readonly key: string } &
   length: upload.declaredSize,
   category: upload.category,
   partial: upload.resumable?.partial ?? false,
+  counted: upload.resumable?.counted === true || upload.reserved > 0,
   upload: Promise.resolve(upload),
 })
 
@@ -285,8 +314,15 @@ const isRefusal = (error: unknown): error is Rejection => error instanceof Rejec
 const isInterruption = (error: unknown): boolean =>
   error instanceof ClientGone || (error instanceof UploadError && error.code === 'upload_locked')
 
-const locked = (message: string): UploadError =>
-  new UploadError('upload_locked', message, { retryAfter: askAgainSeconds })
+/** The same for the same request of the same client. */
+const digestOf = (
+  { id, workspaceId }: Principal,
+  draft: NewUpload,
+  { metadata, concat }: Pick<Resumable, 'metadata' | 'concat'>,
+): Uint8Array =>
+  createHash('sha256')
+    .update(JSON.stringify([id, workspaceId, draft, metadata, concat]))
+    .digest()
 
 /** Says where the upload is, unless that would be to say that all bytes are there before there is a verdict on them. */
 function wrongOffset(now?: Upload): UploadError {

@@ -1,8 +1,10 @@
 import { type ErrorCode, Rejection, UploadError } from '../errors.ts'
+import { aloneWith } from './alone.ts'
 import { arrivalsOf } from './arrivals.ts'
 import { batches } from './batches.ts'
 import { type Body, ingest, type IngestDependencies, type IngestOptions, skip } from './ingest.ts'
 import { collector } from './collect.ts'
+import { endings } from './endings.ts'
 import type { Locker } from './locker.ts'
 import { type Begun, newRecord } from './new-record.ts'
 import { objectKey } from './object-key.ts'
@@ -13,6 +15,7 @@ import { resumables } from './resumable.ts'
 import type { Finish, NewUpload, Upload, UploadContextRef } from './upload.ts'
 import { tooLargeForPut } from './upload-url.ts'
 import { runningWork } from './running.ts'
+import { isWholePart, timelyRecords } from './timely.ts'
 import { verdictsOf } from './verdicts.ts'
 
 /** Milliseconds after which an upload that arrives in one request, and whose request was lost track of, expires. */
@@ -27,6 +30,11 @@ export interface ServiceDependencies extends IngestDependencies {
   readonly confirmWithinMs: number
   /** Milliseconds for which an unfinished upload of the resumable protocol is kept after something has come for it. */
   readonly resumeWithinMs: number
+  /** Milliseconds for which an upload to which nobody comes back holds what it has declared. */
+  readonly holdMs: number
+  /** Parts that a final upload may name, and how often the same one. */
+  readonly partsPerUpload: number
+  readonly timesPerPart: number
   readonly locker: Locker
   /** Milliseconds that a request waits for the pipeline. */
   readonly syncBudgetMs: number
@@ -41,14 +49,18 @@ export interface ServiceDependencies extends IngestDependencies {
  * calls; they decide nothing.
  */
 export function uploadService(deps: ServiceDependencies) {
-  const { records, pipeline } = deps
-  const arrivals = arrivalsOf({ records, finish: (upload) => finish(upload, null) })
+  const { pipeline } = deps
   const { stoppable, stop, isRunning } = runningWork()
+  const records = timelyRecords(deps.records, { ...deps, isRunning })
+  const arrivals = arrivalsOf({ records, finish: (upload) => finish(upload, null) })
+  const newestAlone = aloneWith({ locker: deps.locker, stoppable })
   const collections = new Map<string, Promise<Upload>>()
   const collecting = collector(deps)
-  const verdicts = verdictsOf({ ...deps, endJobs, reserveFor, stoppable })
+  const { discard, reject, rejectReceiving, lapse } = endings({ ...deps, records, isRunning, endJobs })
+  const verdicts = verdictsOf({ ...deps, records, endJobs, reserveFor, stoppable })
   const resumable = resumables({
     ...deps,
+    records,
     expiryMs: deps.resumeWithinMs,
     verdicts,
     reserveFor,
@@ -139,8 +151,12 @@ export function uploadService(deps: ServiceDependencies) {
     stop,
   })
 
-  /** Takes the bytes of a `pending` upload from whoever holds its upload URL. They are kept until the confirm, or are all that it needs. */
-  async function put(id: string, body: Body, finishedBy: Finish = 'confirm'): Promise<Upload> {
+  /** Takes the bytes of a `pending` upload from whoever holds its upload URL: the newest request ends the one before it. They are kept until the confirm, or are all that it needs. */
+  function put(id: string, body: Body, finishedBy: Finish = 'confirm'): Promise<Upload> {
+    return newestAlone(id, (signal) => putAlone(id, body, finishedBy, signal))
+  }
+
+  async function putAlone(id: string, body: Body, finishedBy: Finish, signal: AbortSignal): Promise<Upload> {
     const key = objectKey(id)
     const upload = records.stage(id, key)
     let staged = false
@@ -148,7 +164,8 @@ export function uploadService(deps: ServiceDependencies) {
       const known = await upload
       staged = true
       const to = finishedBy === 'arrival' ? 'processing' : 'receiving'
-      const brought = await bring(id, upload, body, { key, draft: known, allowEmpty: true }, to)
+      const options = { key, draft: known, allowEmpty: true, signal }
+      const brought = await bring(id, upload, body, options, to)
       // The verdict comes after the answer. Whoever asks for the upload hears it, and its job is written.
       if (to === 'processing') finish(brought, null).catch(() => {})
       return brought
@@ -163,7 +180,7 @@ export function uploadService(deps: ServiceDependencies) {
     id: string,
     upload: Promise<Upload>,
     body: Body,
-    options: Pick<IngestOptions, 'key' | 'draft' | 'allowEmpty'>,
+    options: Pick<IngestOptions, 'key' | 'draft' | 'allowEmpty'> & { readonly signal?: AbortSignal },
     to: 'receiving' | 'processing',
     keepMs = deps.confirmWithinMs,
   ): Promise<Upload> {
@@ -171,7 +188,7 @@ export function uploadService(deps: ServiceDependencies) {
       const ingested = await ingest(deps, body, {
         ...options,
         upload,
-        signal,
+        signal: options.signal ? AbortSignal.any([options.signal, signal]) : signal,
         reserve: reserveFor(id),
         note: (text) => records.note(options.key, text),
       })
@@ -264,31 +281,13 @@ export function uploadService(deps: ServiceDependencies) {
   /** An upload whose time is over: nobody brings the rest any more. What has come past the gateway may still be confirmed. */
   async function expire(upload: Upload): Promise<void> {
     // Bytes are coming for it: that counts more than the clock.
-    if (isRunning(upload.id) || (await collecting.keep(upload))) return
+    if (isRunning(upload.id) || (await collecting.keep(upload)) || !(await isOver(upload))) return
     await records.transition(upload.id, { from: ['pending', 'receiving'], to: 'expired', jobs: endJobs })
   }
 
-  /** Nothing of an upload that its own request broke remains. */
-  async function discard(id: string, key?: string): Promise<void> {
-    const gone = records.remove(id, { jobs: endJobs, force: true })
-    await Promise.all([key === undefined ? undefined : records.abandon(key), gone.catch(ignoreMissing)])
-    deps.wakeJobs()
-  }
-
-  async function reject(id: string, key: string, rejection: Rejection): Promise<void> {
-    if (await rejectReceiving(id, rejection)) await records.abandon(key)
-    deps.wakeJobs()
-  }
-
-  /** The verdict has written its own rejection; one that came before it is written here. */
-  async function rejectReceiving(id: string, rejection: Rejection): Promise<boolean> {
-    const upload = await records.get(id)
-    if (upload?.state === 'pending')
-      await records.transition(id, { from: ['pending'], to: 'receiving' }).catch(ignoreMissing)
-    else if (upload?.state !== 'receiving') return false
-    const ended = records.transition(id, { from: ['receiving'], to: 'rejected', rejection, jobs: endJobs })
-    await ended.catch(ignoreMissing)
-    return true
+  /** Whether the time of an overdue upload is over: a part that is complete stays as long as another one that belongs to it. */
+  async function isOver(upload: Upload): Promise<boolean> {
+    return !isWholePart(upload) || (await records.siblingsEnd(upload.id, deps.resumeWithinMs)) === null
   }
 
   function endJobs(upload: Upload): NewJob[] {
@@ -329,8 +328,11 @@ export function uploadService(deps: ServiceDependencies) {
       await verdicts.resume(id)
     },
     resumable,
+    /** As uploads are now: one whose time is over has expired, be the sweep late or not. */
+    records,
     remove,
     expire,
+    lapse,
     recover,
     ...together,
   }
@@ -340,7 +342,3 @@ export type UploadService = ReturnType<typeof uploadService>
 
 /** What a confirm is told when the upload has changed since it looked. */
 const racedCodes: ReadonlySet<ErrorCode> = new Set(['upload_state_conflict', 'upload_not_received'])
-
-function ignoreMissing(error: unknown): void {
-  if (!(error instanceof UploadError && error.code === 'not_found')) throw error
-}

@@ -22,7 +22,8 @@ export interface Session {
   settle(): Promise<void>
 }
 
-export function newSession(): Session {
+/** @param everyMs milliseconds after which what has come is kept though nobody asks */
+export function newSession(everyMs = keepEveryMs): Session {
   const closed = Promise.withResolvers<void>()
   let isClosed = false
   let source: Intake | undefined
@@ -43,7 +44,7 @@ export function newSession(): Session {
       if (received > before.received && kept() === before.kept && !from.isFull) await ask(from)
       before = { received, kept: kept() }
     }
-    timer = setInterval(() => void look(), keepEveryMs)
+    timer = setInterval(() => void look(), Math.min(everyMs, keepEveryMs))
   }
 
   /** Waits until nothing comes for a moment. */

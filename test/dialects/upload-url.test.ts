@@ -335,7 +335,7 @@ describe('an upload URL', () => {
     await eventually(async () => expect((await mine.view(made.upload.id)).status).toBe('expired'))
     expect(refusal(await mine.put(made, 'one'))).toBe('410 upload_expired')
     expect(refusal(await mine.confirm(made.upload.id))).toBe('410 upload_expired')
-    expect((await mine.list('?status=expired')).ids).toEqual([made.upload.id])
+    await eventually(async () => expect((await mine.list('?status=expired')).ids).toEqual([made.upload.id]))
     expect((await mine.usage()).storage.reserved_bytes).toBe(4)
     // What was sent in time can still be confirmed.
     expect(viewOf(await mine.confirm(sent.upload.id)).status).toBe('confirmed')

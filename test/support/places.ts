@@ -1,4 +1,5 @@
-import { readdir } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import Database from 'better-sqlite3'
 import { z } from 'zod'
@@ -22,11 +23,17 @@ export interface Place {
   start(options?: PlaceOptions): Promise<TestGateway>
   /** Keys of all that the gateway has there, finished or not, as the place itself tells them. */
   stored(gateway: TestGateway): Promise<string[]>
+  /** Bytes that lie there of an object that grows. */
+  growing(gateway: TestGateway, key: string): Promise<number>
 }
 
 export const disk: Place = {
   takesPuts: true,
   start: ({ plugins, more, env = {} } = {}) => startGateway({ config: configText(plugins, more), env }),
+  async growing({ dataDir }, key) {
+    const file = join(dataDir, 'objects', 'open', key.replace('/', '-'))
+    return existsSync(file) ? (await stat(file)).size : 0
+  },
   async stored({ dataDir }) {
     const folder = join(dataDir, 'objects')
     const entries = await readdir(folder, { recursive: true, withFileTypes: true })
@@ -59,6 +66,12 @@ export function s3Place(settings = `downloads: 'proxy', settle: 1`): S3Place {
       const { server, bucket } = await opened()
       const config = configText(plugins, `s3: { ${settings} }, ${more}`)
       return startGateway({ config, env: { ...s3Variables(server, bucket.name), ...env } })
+    },
+    async growing(gateway, key) {
+      const { bucket } = await opened()
+      const open = await bucket.uploads(prefixOf(gateway) + key)
+      const sizes = await Promise.all(open.map((upload) => bucket.partBytes(upload)))
+      return sizes.reduce((sum, size) => sum + size, 0)
     },
     async stored(gateway) {
       const { bucket } = await opened()

@@ -41,6 +41,8 @@ export interface RawBucket {
   /** Returns the ETag. */
   putPart(upload: RawUpload, number: number, bytes: Uint8Array<ArrayBuffer>): Promise<string>
   parts(upload: RawUpload): Promise<number[]>
+  /** Bytes of all of its parts. */
+  partBytes(upload: RawUpload): Promise<number>
   abort(upload: RawUpload): Promise<void>
   /** Lets scripts of that origin read and write. */
   allowOrigin(origin: string): Promise<void>
@@ -156,6 +158,10 @@ export function rawBucket(server: S3Connection, name: string, pageSize = largest
     async parts({ key, id }) {
       const page = (await ask('GET', `${pathOf(key)}?uploadId=${encodeURIComponent(id)}`)).body.toString()
       return elements(page, 'Part').map((xml) => Number(text(xml, 'PartNumber')))
+    },
+    async partBytes({ key, id }) {
+      const page = (await ask('GET', `${pathOf(key)}?uploadId=${encodeURIComponent(id)}`)).body.toString()
+      return elements(page, 'Part').reduce((sum, xml) => sum + Number(text(xml, 'Size')), 0)
     },
     async abort({ key, id }) {
       await find('DELETE', `${pathOf(key)}?uploadId=${encodeURIComponent(id)}`)

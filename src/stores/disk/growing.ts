@@ -104,6 +104,8 @@ export function growingFile(
       if (state === 'finished') return
       state = 'aborted'
       await Promise.allSettled([running, checkpoint])
+      // What does not count is nobody's, and would fill the disk.
+      if (written > counted) await handle?.truncate(counted).catch(() => {})
       await handle?.close().catch(() => {})
       handle = undefined
     },

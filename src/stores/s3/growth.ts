@@ -28,6 +28,8 @@ export interface GrowthRecord {
   readonly bytes: number
   /** Every part that was sent, also those that do not count yet. */
   readonly parts: readonly StoredPart[]
+  /** Parts that count. */
+  readonly countedParts: number
   /** Bytes on record behind the last part that was cut. */
   readonly tailBytes: number
   /** The tail becomes the beginning of a part. */
@@ -102,6 +104,9 @@ export function growthRecord(growth: Growth, keeping: Keeping | undefined, signa
     },
     get parts() {
       return parts
+    },
+    get countedParts() {
+      return parts.filter((part) => endOf(part) <= bytes).length
     },
     get tailBytes() {
       const [first] = tail

@@ -5,6 +5,7 @@ import {
   HeadObjectCommand,
   ListMultipartUploadsCommand,
   ListPartsCommand,
+  type ListPartsCommandOutput,
   type S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
@@ -122,11 +123,51 @@ async function emptyStrays(
   const emptied: SentPart[] = []
   for (const { PartNumber = 0 } of Parts) {
     if (PartNumber <= last) continue
-    const command = new UploadPartCommand({ ...upload, PartNumber, ContentLength: 0, Body: '' })
-    const { ETag } = await request(message, (abortSignal) => client.send(command, { abortSignal }), { signal })
-    emptied.push({ PartNumber, ETag })
+    emptied.push({ PartNumber, ETag: await emptyPart(client, upload, PartNumber, { message, signal }) })
   }
   return emptied
+}
+
+/** Takes the bytes of a part away: parts cannot be removed. */
+export async function emptyPart(
+  client: S3Client,
+  upload: Target & { readonly UploadId: string },
+  PartNumber: number,
+  { message, signal }: MultipartOptions,
+): Promise<string | undefined> {
+  const command = new UploadPartCommand({ ...upload, PartNumber, ContentLength: 0, Body: '' })
+  const { ETag } = await request(message, (abortSignal) => client.send(command, { abortSignal }), { signal })
+  return ETag
+}
+
+/**
+ * Bytes of parts that were sent and do not count, the last of them before that time.
+ *
+ * @param last number of the last part that counts
+ * @param options `cut`: takes them away
+ */
+export async function excessOf(
+  client: S3Client,
+  upload: Target & { readonly UploadId: string },
+  last: number,
+  { before, cut }: { readonly before: number; readonly cut: boolean },
+): Promise<number> {
+  const options = { message: 'The parts of the object could not be looked at.', signal: undefined }
+  let excess = 0
+  let marker: string | undefined = String(last)
+  while (marker !== undefined) {
+    const list: ListPartsCommand = new ListPartsCommand({ ...upload, PartNumberMarker: marker })
+    const page: ListPartsCommandOutput = await request(options.message, (abortSignal) =>
+      client.send(list, { abortSignal }),
+    )
+    for (const { PartNumber = 0, Size = 0, LastModified } of page.Parts ?? []) {
+      if (PartNumber <= last || Size === 0 || (LastModified?.getTime() ?? 0) > before) continue
+      excess += Size
+      if (cut) await emptyPart(client, upload, PartNumber, options)
+    }
+    marker = page.IsTruncated ? page.NextPartNumberMarker : undefined
+  }
+  return excess
 }
 
 export async function abortUpload(

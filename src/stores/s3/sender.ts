@@ -2,7 +2,7 @@ import { PutObjectCommand, type S3Client, UploadPartCommand } from '@aws-sdk/cli
 import { sendBody } from './bodies.ts'
 import type { GrowthRecord } from './growth.ts'
 import type { Lease } from './memory.ts'
-import { beginMultipart, completeMultipart, objectType, type Target } from './multipart.ts'
+import { beginMultipart, completeMultipart, emptyPart, objectType, type Target } from './multipart.ts'
 
 /** Bytes that are cut to be sent. The first of them may be on record, the others are in memory. */
 export interface Part {
@@ -31,6 +31,8 @@ export interface Sender {
   part(part: Part): Promise<void>
   /** Sends all there is as the object. */
   whole(part: Part): Promise<void>
+  /** Takes back what was sent of these parts. They must not be on record. */
+  drop(first: number, last: number): Promise<void>
   /** Makes the object of all parts. @param mayBeDone that may have been done before */
   join(size: number, mayBeDone: boolean): Promise<void>
 }
@@ -74,6 +76,13 @@ export function partSender({ client, target, note, record, signal, ...options }:
         (Body, abortSignal) => client.send(new PutObjectCommand({ ...headers, Body }), { abortSignal }),
         failing,
       ).finally(() => part.lease?.release())
+    },
+    async drop(first, last) {
+      if (first > last || !multipart) return
+      const UploadId = await multipart
+      // What has stopped the writer does not stop this.
+      for (let number = first; number <= last; number++)
+        await emptyPart(client, { ...target, UploadId }, number, { message: failing.message, signal: undefined })
     },
     async join(size, mayBeDone) {
       await completeMultipart(client, target, await begin(), { parts: record.parts, size, mayBeDone }, failing)

@@ -212,6 +212,8 @@ export function s3Writer(options: WriterOptions): GrowingWriter {
       await Promise.allSettled([running, relief, ...sending])
       lease?.release()
       lease = undefined
+      // What does not count is nobody's. Of an object that does not grow all goes by `clear`.
+      if (keeping) await sender.drop(record.countedParts + 1, number - 1)
     },
   }
 }

@@ -31,7 +31,15 @@ export function growingContract(open: Open): void {
       return (id = (await at.records.create(record)).id)
     }
     const grow = (bytes: number, pieces: readonly NewPiece[] = [], over: Partial<Grown> = {}) =>
-      at.records.grow(id, { key, bytes, pieces, expiresAt: noon + 2 * hourMs, jobs: [], ...over })
+      at.records.grow(id, {
+        key,
+        bytes,
+        pieces,
+        expiresAt: noon + 2 * hourMs,
+        holdsUntil: noon + hourMs,
+        jobs: [],
+        ...over,
+      })
     beforeEach(() => create())
 
     it('keeps what its client has sent, as it came', async () => {

@@ -89,8 +89,8 @@ export function edgesSuite({ place, main, tight, verdicts }: Bench): void {
     it('is asked for what is made of parts', async () => {
       const own = await within(100)
       const part = await own.made(40, { 'Upload-Concat': 'partial' }, 'x'.repeat(40))
-      const twice = { 'Upload-Concat': `final;${pathOf(part)} ${pathOf(part)}` }
-      expect(refusal(await own.post(twice))).toBe('413 quota_exceeded')
+      const thrice = { 'Upload-Concat': `final;${[part, part, part].map(pathOf).join(' ')}` }
+      expect(refusal(await own.post(thrice))).toBe('413 quota_exceeded')
       expect(await own.offset(part)).toBe(40)
       const once = await own.post({ 'Upload-Concat': `final;${pathOf(part)}` })
       expect((await own.download(idOf(once))).toString()).toBe('x'.repeat(40))

@@ -8,6 +8,7 @@ import { crashSuite } from './crash.ts'
 import { creationSuite } from './creation.ts'
 import { edgesSuite } from './edges.ts'
 import { expirationSuite } from './expiration.ts'
+import { endingsSuite, holdingsSuite } from './holdings.ts'
 import { locksSuite } from './locks.ts'
 import { modelSuite } from './model.ts'
 import { mannersSuite } from './manners.ts'
@@ -35,6 +36,8 @@ export function tusSuite(place: Place): void {
   tenancySuite(bench)
   mannersSuite(bench)
   crashSuite(bench)
+  holdingsSuite(bench)
+  endingsSuite(bench)
 
   it('every answer says which version it speaks, and is never cached', () => {
     expect(bench.breaches).toEqual([])
