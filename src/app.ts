@@ -135,6 +135,7 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     intervalMs: config.sweep.interval * secondMs,
     keepEndedMs: config.sweep.keepEnded * secondMs,
     wakeJobs,
+    onCompared: metrics?.keptOrphans,
     log,
   })
 
