@@ -383,7 +383,14 @@ describe('the comparison of records and store', () => {
     await receive()
     const pending = await rig.service.create(principal, draft())
     await rig.service.put(pending.id, bodyOf('hello'))
-    expect(await compare(-1_000, false)).toEqual({ findings: [], objects: 2, uploads: 2, orphans: [], removed: 0, kept: 0 })
+    expect(await compare(-1_000, false)).toEqual({
+      findings: [],
+      objects: 2,
+      uploads: 2,
+      orphans: [],
+      removed: 0,
+      kept: 0,
+    })
     await rig.expectClean()
   })
 
