@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config'
 const services = [
   'test/**/*s3*.test.ts',
   'test/dialects/{downloads-redirect,tus-offer}.test.ts',
-  'test/e2e/{crash,curl,files,nginx,page,rails,store-outage,tus-crash,tus-js-client,upload-command}.test.ts',
+  'test/e2e/{crash,curl,files,nginx,page,rails,store-outage,tus-crash,tus-js-client,uppy-snippet,upload-command}.test.ts',
   'test/runtimes/**/*.test.ts',
 ]
 

@@ -17,7 +17,6 @@ import { type Manifest, manifestName, modulesKey } from './manifest.ts'
 const root = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '')
 const guardPath = 'plugins/media-info/guard.js'
 const vipsPath = 'node_modules/@img/sharp-libvips-linux-x64/lib'
-const swaggerPath = 'node_modules/swagger-ui-dist'
 /** By which postject finds the place in Node's own executable: https://nodejs.org/docs/latest-v24.x/api/single-executable-applications.html */
 const fuse = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2'
 const idLength = 16 // hexadecimal digits
@@ -41,7 +40,7 @@ async function assetsFor(natives: readonly string[], work: string): Promise<Read
   }
   for (const native of natives) keep(native)
   for (const name of await readdir(join(root, vipsPath))) if (/\.so(\.|$)/.test(name)) keep(`${vipsPath}/${name}`)
-  for (const name of assetNames) if (name !== 'start.js') keep(`${swaggerPath}/${name}`)
+  for (const name of assetNames) if (name !== 'start.js') found.set(`docs/${name}`, join(root, 'dist/docs', name))
   for (const name of ['index.html', ...pageAssetNames]) found.set(`page/${name}`, join(root, 'dist/page', name))
   await make('package.json', '{ "type": "module" }\n')
   await make(guardPath, await bundleModule(join(root, 'plugins/media-info/guard.ts')))

@@ -34,6 +34,10 @@ const server = z.strictObject({
     variable: 'FAIRLEAD_PUBLIC_URL',
     meaning: 'Where clients reach the gateway; begins every URL that it hands out. Without it: what the request says.',
   }),
+  publishedPort: absent(whole(1, 65_535), 'server.port', {
+    variable: 'FAIRLEAD_PUBLISH',
+    meaning: 'Port by which this machine reaches a gateway in a container: in the line that the first start prints.',
+  }),
   trustProxy: option(
     {
       type: z.union([z.boolean(), z.int().min(0).max(64), z.array(z.string().refine(values.parseCidr)).min(1)]),

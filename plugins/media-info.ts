@@ -1,6 +1,6 @@
 import { BudgetError, type ByteSource, type Plugin } from '../src/plugin.ts'
 import { checkedFacts } from './media-info/facts.ts'
-import { ParserProcess } from './media-info/parser-process.ts'
+import { ParserFault, ParserProcess } from './media-info/parser-process.ts'
 import type { Kind } from './media-info/protocol.ts'
 
 const maxReadBytes = 64 * 1024 * 1024 // of one file
@@ -17,9 +17,9 @@ export interface MediaInfoOptions {
 }
 
 /**
- * Establishes the size, length, codecs and number of frames or pages of pictures, films and sounds, from their headers;
+ * Establishes the size, length, codecs and number of frames or pages of pictures, films, sounds and PDFs, from their headers;
  * nothing is decoded. The parsers run in a process of their own, which is killed when a file takes too long or too much memory.
- * A file that defeats them keeps `null`; it is not refused.
+ * A file that defeats them keeps `null`; it is not refused, nor is one when the parsers themselves fail.
  */
 export function mediaInfo(options: MediaInfoOptions = {}): Plugin {
   const parsers = new ParserProcess({
@@ -37,12 +37,11 @@ export function mediaInfo(options: MediaInfoOptions = {}): Plugin {
       const { contentType } = ctx.upload.properties
       const kind = kindOf(contentType)
       if (kind === undefined) return undefined
-      const { found, reason, killed } = await parsers.run({
-        kind,
-        size: bytes.size,
-        read: capped(bytes),
-        path: () => pathOf(bytes),
-        signal: ctx.signal,
+      const job = { kind, size: bytes.size, read: capped(bytes), path: () => pathOf(bytes), signal: ctx.signal }
+      const { found, reason, killed } = await parsers.run(job).catch((fault: unknown) => {
+        if (!(fault instanceof ParserFault)) throw fault
+        ctx.log.error({ plugin: 'media-info', uploadId: ctx.upload.id, err: fault }, 'the media parser failed')
+        return { found: {}, reason: undefined, killed: false }
       })
       if (killed) ctx.log.warn({ contentType, size: bytes.size, reason }, 'the media parser was killed')
       else if (reason !== undefined)
@@ -55,6 +54,7 @@ export function mediaInfo(options: MediaInfoOptions = {}): Plugin {
 
 function kindOf(contentType: string): Kind | undefined {
   if (contentType.startsWith('image/')) return 'image'
+  if (contentType === 'application/pdf') return 'document'
   return /^(?:audio\/|video\/|application\/(?:ogg|mp4)$)/.test(contentType) ? 'media' : undefined
 }
 

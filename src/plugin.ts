@@ -5,11 +5,13 @@ export type { NewUpload, Patch, Properties, Upload } from './uploads/upload.ts'
 /** What names and declared types stand for; plugins see the rest of the program only through this file. */
 export {
   canonicalType,
+  guessType,
   isActive,
   kindOf,
   type NamedType,
   typeOfDeclared,
   typeOfName,
+  typesOfKind,
   typesOfName,
   unknownType,
 } from './uploads/names.ts'

@@ -80,6 +80,11 @@ const variables: Readonly<Record<string, Case>> = {
       'https://a b',
     ],
   },
+  FAIRLEAD_PUBLISH: {
+    pick: (config) => config.server.publishedPort,
+    good: { 1: 1, 65535: 65_535 },
+    bad: ['', '0', 'abc', '65536', '80.5'],
+  },
   FAIRLEAD_TRUST_PROXY: {
     pick: (config) => config.server.trustProxy,
     good: { true: true, false: false, 2: 2, '10.0.0.0/8, ::1': ['10.0.0.0/8', '::1'] },

@@ -43,6 +43,24 @@ const head = (key: string, length: number): string =>
   })
 
 describe('inside of another program', () => {
+  it('sends a browser to the path with a slash, where the page finds its files', async () => {
+    fairlead = await createFairlead({ dataDir, server: { logLevel: 'silent' } })
+    const { handler } = fairlead
+    // As Express cuts the path off below which it has something.
+    server.on('request', (req, res) => {
+      const url = /^\/my%20uploads(.*)$/.exec(req.url ?? '')?.[1]
+      if (url === undefined) return void res.writeHead(404).end()
+      Object.assign(req, { originalUrl: req.url, url: url.startsWith('/') ? url : `/${url}` })
+      return handler(req, res)
+    })
+    const url = urlOf(server, '127.0.0.1')
+    const page = await fetch(`${url}/my%20uploads?from=here`)
+    expect({ url: page.url, status: page.status }).toEqual({ url: `${url}/my%20uploads/`, status: 200 })
+    const script = /<script[^>]* src="([^"]+)"/.exec(await page.text())?.[1] ?? ''
+    expect((await fetch(new URL(script, page.url))).status).toBe(200)
+    expect((await fetch(`${url}/my%20uploads/`, { redirect: 'manual' })).status).toBe(200)
+  })
+
   it('lets requests end that run while it closes, and refuses others', async () => {
     const { url, key, call, close, arrived } = await mounted()
     const wire = await wireTo(url)

@@ -1,17 +1,7 @@
 import type { Found, MediaFile } from './facts.ts'
+import { soundCodecs } from './sound-tags.ts'
 
 const maxHeaderBytes = 512 * 1024 // the lists with all streams; an index for growing files makes them large
-
-/** Names of the formats of sound that AVI numbers. */
-const soundCodecs: Readonly<Record<number, string>> = {
-  0x1: 'pcm',
-  0x2: 'adpcm',
-  0x50: 'mp2',
-  0x55: 'mp3',
-  0xff: 'mp4a.40.2',
-  0x2000: 'ac-3',
-  0x2001: 'dts',
-}
 
 interface Chunk {
   /** For a list its kind, such as `LIST:hdrl`. */

@@ -1,7 +1,10 @@
 import sharp from 'sharp'
 import type { Found, MediaFile, Probe } from './facts.ts'
+import { probeHeifBoxes } from './heif.ts'
+import { isMetafile, probeMetafile } from './metafile.ts'
 import { probeSequence } from './movie.ts'
 import { probeSvg } from './svg.ts'
+import { probeTiff } from './tiff.ts'
 
 const shortestDelayMs = 11 // browsers show a frame with less for 100 ms
 const maxIcons = 256 // in one file
@@ -14,7 +17,8 @@ sharp.unblock({
   operation: ['Jpeg', 'Png', 'Webp', 'Tiff', 'Nsgif', 'Heif'].map((format) => `VipsForeignLoad${format}File`),
 })
 
-const forSharp = /^(?:\xff\xd8\xff|\x89PNG|GIF8|II[*+]\0|MM\0[*+]|RIFF.{4}WEBP|.{4}ftyp)/s
+const forSharp = /^(?:\xff\xd8\xff|\x89PNG|GIF8|RIFF.{4}WEBP)/s
+const tiff = /^(?:II[*+]\0|MM\0[*+])/
 const iconStarts = ['\0\0\x01\0', '\0\0\x02\0'] // a cursor is an icon
 const sequenceBrands = ['avis', 'msf1', 'hevc', 'hevx']
 
@@ -36,10 +40,24 @@ async function probeWithSharp(file: MediaFile, found: Found): Promise<void> {
 /** HEIC and AVIF: one picture, or a sequence, which is a film. */
 async function probeHeif(file: MediaFile, found: Found): Promise<void> {
   const brand = (await file.read(8, 12)).toString('latin1')
-  if (!sequenceBrands.includes(brand)) return probeWithSharp(file, found)
+  if (!sequenceBrands.includes(brand)) return probePicture(file, found)
   await probeSequence(file, found)
-  if (found.width === undefined) await probeWithSharp(file, found)
+  if (found.width === undefined) await probePicture(file, found)
 }
+
+/** By the decoder, which knows of every turn and crop; where it knows nothing of the picture, or may not see it, by its headers. */
+const withHeaders =
+  (probeHeaders: Probe): Probe =>
+  async (file, found) => {
+    try {
+      await probeWithSharp(file, found)
+    } catch (error) {
+      await probeHeaders(file, found)
+      if (found.width === undefined) throw error
+    }
+  }
+
+const probePicture = withHeaders(probeHeifBoxes)
 
 async function probeBmp(file: MediaFile, found: Found): Promise<void> {
   const head = await file.read(0, 26)
@@ -66,15 +84,17 @@ async function probeIco(file: MediaFile, found: Found): Promise<void> {
   Object.assign(found, { width, height })
 }
 
-function probeOf(start: string): Probe {
+function probeOf(bytes: Buffer): Probe {
+  const start = bytes.toString('latin1')
   if (start.slice(4, 8) === 'ftyp') return probeHeif
+  if (tiff.test(start)) return withHeaders(probeTiff)
   if (forSharp.test(start)) return probeWithSharp
   if (start.startsWith('BM')) return probeBmp
+  if (isMetafile(bytes)) return probeMetafile
   return iconStarts.some((icon) => start.startsWith(icon)) ? probeIco : probeSvg
 }
 
 /** Reads what the headers of a picture say. */
 export async function probeImage(file: MediaFile, found: Found): Promise<void> {
-  const start = (await file.read(0, 16)).toString('latin1')
-  await probeOf(start)(file, found)
+  await probeOf(await file.read(0, 44))(file, found)
 }

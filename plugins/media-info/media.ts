@@ -1,5 +1,4 @@
 import {
-  ADTS,
   CustomSource,
   FLAC,
   Input,
@@ -7,29 +6,31 @@ import {
   Logging,
   LogLevel,
   MATROSKA,
-  MP3,
   MP4,
   MPEG_TS,
-  OGG,
   QTFF,
-  WAVE,
   WEBM,
 } from 'mediabunny'
+import { isAsf, probeAsf } from './asf.ts'
 import { probeAvi } from './avi.ts'
-import type { Found, MediaFile } from './facts.ts'
+import { probeAac, probeAmr, probeDolby } from './coded-sounds.ts'
+import type { Found, MediaFile, Probe } from './facts.ts'
+import { behindTags } from './frames.ts'
 import { recordedSeconds } from './matroska.ts'
-import { movieSeconds } from './movie.ts'
+import { probeMovie } from './movie.ts'
+import { probeMpegAudio } from './mpeg-audio.ts'
 import { isTransportStream, probeTransportStream } from './mpeg-ts.ts'
+import { probeOgg } from './ogg.ts'
+import { probeWave } from './wave.ts'
 
 const maxTransportHead = 4 * 1024 * 1024 // bytes in which the streams of an MPEG-TS must show what they are
 const maxWalk = 16 * 1024 * 1024 // bytes of a row of frames that are counted; a longer file is estimated from them
-const xingBytes = 64 * 1024 // in which an MP3 that counts its frames says so
 const maxTracks = 16
 
 Logging.level = LogLevel.Silent
 
 // Never ALL_FORMATS: it has HLS, which fetches what a playlist names.
-const formats = [MP4, QTFF, MATROSKA, WEBM, OGG, WAVE, FLAC, MPEG_TS, MP3, ADTS]
+const formats = [MP4, QTFF, MATROSKA, WEBM, FLAC, MPEG_TS]
 
 function open(file: MediaFile): Input {
   const source = new CustomSource({ getSize: () => file.size, read: (start, end) => file.read(start, end) })
@@ -68,52 +69,55 @@ async function countedSeconds(file: MediaFile): Promise<number> {
   return ((await openBeginning(file, walked).computeDuration()) * file.size) / walked
 }
 
-/** Seconds of a film in fragments, which has an index at the end or is walked through. Some begin later than at zero. */
-async function fragmentSeconds(input: Input): Promise<number> {
-  return (await input.computeDuration()) - Math.max(0, await input.getFirstTimestamp())
-}
-
-/** Without the number of its frames, mediabunny would take the first bit rate of an MP3 for the rate of all of it. */
-async function knowsItsFrames(file: MediaFile): Promise<boolean> {
-  return /Xing|Info/.test((await file.read(0, xingBytes)).toString('latin1'))
-}
-
 async function secondsOf(file: MediaFile, input: Input): Promise<number | null | undefined> {
   switch (await input.getFormat()) {
-    case MP4:
-    case QTFF:
-      return (await movieSeconds(file)) ?? fragmentSeconds(input)
-    case OGG:
-      return input.computeDuration() // by jumping
-    case ADTS:
-      return countedSeconds(file)
     case FLAC: // one that went through a pipe does not know how long it is
       return (await input.getDurationFromMetadata()) ?? countedSeconds(file)
-    case MP3:
-      return file.size > maxWalk || (await knowsItsFrames(file))
-        ? input.getDurationFromMetadata()
-        : countedSeconds(file)
-    case MATROSKA:
-    case WEBM:
-      return (await input.getDurationFromMetadata()) ?? recordedSeconds(file)
     default:
-      return input.getDurationFromMetadata()
+      return (await input.getDurationFromMetadata()) ?? recordedSeconds(file)
   }
 }
+
+/** What the library can read from end to end: Matroska, WebM, FLAC. */
+async function probeWithLibrary(file: MediaFile, found: Found): Promise<void> {
+  const input = open(file)
+  await probeTracks(input, found)
+  const seconds = await secondsOf(file, input)
+  if (typeof seconds === 'number') found.duration = seconds
+}
+
+/** MP4 and QuickTime: the library knows more codecs, and the boxes speak for themselves where it throws. */
+async function probeBoxes(file: MediaFile, found: Found): Promise<void> {
+  await probeTracks(open(file), found).catch(() => {}) // first, because it reads the index of a movie in one go
+  await probeMovie(file, found)
+}
+
+async function probeStream(file: MediaFile, found: Found): Promise<void> {
+  // Two views of one file: what mediabunny cannot read (MPEG-2 video) is no reason to give up.
+  await probeTracks(openBeginning(file, Math.min(file.size, maxTransportHead)), found).catch(() => {})
+  return probeTransportStream(file, found)
+}
+
+/** By the first bytes, in Latin-1. A QuickTime film needs no `ftyp`. */
+const byStart: readonly (readonly [start: RegExp, probe: Probe])[] = [
+  [/^RIFF.{4}AVI /s, probeAvi],
+  [/^(?:RIF[FX]|RF64|BW64).{4}WAVE/s, probeWave],
+  [/^.{4}(?:ftyp|styp|moov|mdat|wide|free|skip|pnot)/s, probeBoxes],
+  [/^OggS\0/, probeOgg],
+  [/^#!AMR/, probeAmr],
+  [/^(?:.E\xdf\xa3|fLaC)/s, probeWithLibrary],
+]
 
 /** Reads what the headers of a film or sound say. */
 export async function probeMedia(file: MediaFile, found: Found): Promise<void> {
   const start = await file.read(0, 1024)
-  if (start.toString('latin1', 0, 4) === 'RIFF' && start.toString('latin1', 8, 12) === 'AVI ') {
-    return probeAvi(file, found)
-  }
-  if (isTransportStream(start)) {
-    // Two views of one file: what mediabunny cannot read (MPEG-2 video) is no reason to give up.
-    await probeTracks(openBeginning(file, Math.min(file.size, maxTransportHead)), found).catch(() => {})
-    return probeTransportStream(file, found)
-  }
-  const input = open(file)
-  await probeTracks(input, found) // first, because it reads the index of a movie in one go
-  const seconds = await secondsOf(file, input)
-  if (typeof seconds === 'number') found.duration = seconds
+  const text = start.toString('latin1')
+  const probe = byStart.find(([pattern]) => pattern.test(text))?.[1]
+  if (probe) return probe(file, found)
+  if (isAsf(start)) return probeAsf(file, found)
+  if (isTransportStream(start)) return probeStream(file, found)
+  const sound = await behindTags(file)
+  if ((await file.read(sound, sound + 4)).toString('latin1') === 'fLaC') return probeWithLibrary(file, found)
+  for (const probeSound of [probeAac, probeDolby, probeMpegAudio]) if (await probeSound(file, found, sound)) return
+  throw new Error('No format is known that begins so.')
 }

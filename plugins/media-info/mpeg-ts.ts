@@ -1,15 +1,17 @@
 import type { Found, MediaFile } from './facts.ts'
+import { streamTypes } from './mpeg-tables.ts'
+import { isVideoType, type Video, videoIn } from './mpeg-video.ts'
 
 const edgeBytes = 512 * 1024 // of the beginning and the end that are searched for times
 const wideEdgeBytes = 4 * 1024 * 1024 // when the last 512 KiB hold none
+const maxVideos = 8 // streams in which a header is looked for
 const clock = 90_000 // ticks per second
 const wrap = 2 ** 33 // ticks
-const pictureHeadBytes = 64 * 1024
 
 /** Packets of 188 bytes; on Blu-ray after 4 bytes of time, on air before 16 of correction. */
 const strides = [188, 192, 204]
 
-interface Packet {
+export interface Packet {
   readonly pid: number
   /** A PES packet begins here. */
   readonly starts: boolean
@@ -97,30 +99,39 @@ async function transportSeconds(file: MediaFile): Promise<number | undefined> {
   return (end < begin ? end + wrap - begin : end - begin) / clock
 }
 
-/** Size of MPEG-2 video, from its first sequence header. */
-async function mpegVideoSize(file: MediaFile): Promise<{ width: number; height: number } | undefined> {
-  let pid: number | undefined
+/** The bytes of one stream, without the headers of its PES packets. */
+function elementary(bytes: Buffer, pid: number): Buffer {
   const parts: Buffer[] = []
-  let length = 0
-  for (const packet of packets(await file.read(0, edgeBytes))) {
-    if (pid === undefined && packet.starts && isPesStart(packet.payload) && isPicture(packet.payload)) pid = packet.pid
+  for (const packet of packets(bytes)) {
     if (packet.pid !== pid) continue
-    parts.push(packet.payload)
-    length += packet.payload.length
-    if (length > pictureHeadBytes) break
+    const { payload } = packet
+    const start = packet.starts && isPesStart(payload) ? 9 + payload.readUInt8(8) : 0
+    parts.push(payload.subarray(start))
   }
-  const video = Buffer.concat(parts)
-  const at = video.indexOf('\0\0\x01\xb3', 0, 'latin1')
-  if (at === -1 || at + 7 > video.length) return undefined
-  const size = video.readUIntBE(at + 4, 3)
-  return { width: size >> 12, height: size & 0xfff }
+  return Buffer.concat(parts)
 }
 
-/** MPEG-TS: the length, from the times at both ends, and the size and codec of MPEG-2 video when nobody found a video. */
+/** The first video of a kind that is read here. Its kind is asked first: what begins a header in one is a picture in another. */
+async function findVideo(file: MediaFile): Promise<Video | undefined> {
+  for (const length of [edgeBytes, wideEdgeBytes]) {
+    const bytes = await file.read(0, length)
+    const videos = [...streamTypes(packets(bytes))].filter(([, type]) => isVideoType(type))
+    for (const [pid, type] of videos.slice(0, maxVideos)) {
+      const video = videoIn(elementary(bytes, pid), type)
+      if (video) return video
+    }
+    if (videos.length === 0 || bytes.length < length) return undefined
+  }
+  return undefined
+}
+
+/** MPEG-TS: the length, from the times at both ends, and the video by its own header: the library ignores fields, and MPEG-2. */
 export async function probeTransportStream(file: MediaFile, found: Found): Promise<void> {
   const seconds = await transportSeconds(file)
   if (seconds !== undefined) found.duration = seconds
-  if (found.width !== undefined) return
-  const size = await mpegVideoSize(file)
-  if (size) Object.assign(found, { ...size, codecs: ['mp4v.61', ...(found.codecs ?? [])] })
+  const video = await findVideo(file)
+  if (!video) return
+  const { codec, width, height } = video
+  Object.assign(found, { width, height })
+  if (!found.codecs?.includes(codec)) found.codecs = [codec, ...(found.codecs ?? [])]
 }

@@ -45,6 +45,11 @@ export interface ParserProcessOptions {
   readonly script: URL
 }
 
+/** A fault of the parsers themselves, not of a file, the store or whoever waits. */
+export class ParserFault extends Error {
+  override readonly name = 'ParserFault'
+}
+
 /** Runs one job at a time in a process of its own, which is started for the first job and anew for the job after one that was killed. */
 export class ParserProcess {
   readonly #options: ParserProcessOptions
@@ -59,11 +64,11 @@ export class ParserProcess {
     this.#options = options
   }
 
-  /** @throws what `job.read` threw, the signal's reason, or an error when too many jobs wait or no process could be started. */
+  /** @throws what `job.read` threw, the signal's reason, or a {ParserFault} when too many jobs wait or no process could be started. */
   async run(job: Job): Promise<Outcome> {
     const signal = AbortSignal.any([job.signal, this.#closing.signal])
     signal.throwIfAborted()
-    if (this.#waiting >= maxWaiting) throw new Error('Too many files wait for the media parser.')
+    if (this.#waiting >= maxWaiting) throw new ParserFault('Too many files wait for the media parser.')
     this.#waiting++
     const before = this.#last
     const over = Promise.withResolvers<void>()
@@ -84,6 +89,14 @@ export class ParserProcess {
   close(): void {
     this.#closing.abort(new Error('The media-info plugin is closed.'))
     this.#kill()
+  }
+
+  #running(): ChildProcess {
+    try {
+      return (this.#child ??= this.#start())
+    } catch (cause) {
+      throw new ParserFault('The media parser could not be started.', { cause })
+    }
   }
 
   #start(): ChildProcess {
@@ -111,7 +124,7 @@ export class ParserProcess {
     const id = ++this.#jobs
     let isReady = this.#child !== undefined
     let isOpen = true // a late answer of the store must not reach the process of the next job
-    const child = (this.#child ??= this.#start())
+    const child = this.#running()
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>()
     const send = (message: ToProcess) => void (isOpen && child.send(message, () => {})) // a process that is gone says so itself
     const defeat = (reason: string) => {
@@ -123,7 +136,10 @@ export class ParserProcess {
       reject(error)
     }
     const clock = stopwatch(timeoutMs, () => defeat(`It took more than ${timeoutMs} ms.`))
-    const startTimer = setTimeout(() => fail(new Error('The media parser did not start in time.')), startTimeoutMs)
+    const startTimer = setTimeout(
+      () => fail(new ParserFault('The media parser did not start in time.')),
+      startTimeoutMs,
+    )
     const memoryTimer = setInterval(() => {
       void nativeMiB(child).then((used) => used > maxMemoryMiB && defeat(`It used more than ${maxMemoryMiB} MiB.`))
     }, memoryCheckMs)
@@ -161,7 +177,7 @@ export class ParserProcess {
     }
     const onEnd = (cause: unknown) => {
       if (isReady) defeat(`The process fell: ${String(cause)}`)
-      else fail(new Error('The media parser did not start.', { cause }))
+      else fail(new ParserFault('The media parser did not start.', { cause }))
     }
     const onAbort = () => fail(signal.reason)
     child.on('message', onMessage).on('error', onEnd).on('exit', onEnd)

@@ -1,7 +1,7 @@
 import type { Found } from './facts.ts'
 
 /** Which family of parsers looks at a file. */
-export type Kind = 'image' | 'media'
+export type Kind = 'image' | 'media' | 'document'
 
 /** To the process. One job runs at a time. */
 export type ToProcess =

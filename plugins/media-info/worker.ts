@@ -3,13 +3,14 @@ import type { Found } from './facts.ts'
 import { endWithParent } from './guard.ts'
 import { probeImage } from './images.ts'
 import { probeMedia } from './media.ts'
+import { probePdf } from './pdf.ts'
 import type { FromProcess, Kind, ToProcess } from './protocol.ts'
 
 type Answer = Exclude<ToProcess, { type: 'probe' }>
 
 endWithParent()
 
-const probes = { image: probeImage, media: probeMedia }
+const probes = { image: probeImage, media: probeMedia, document: probePdf }
 const waiting = new Map<number, (answer: Answer) => void>()
 let requests = 0
 

@@ -12,23 +12,25 @@ const bitrates: readonly (readonly number[])[] = [
 const mpeg1Rates = [44_100, 48_000, 32_000]
 
 const infoHeaderBytes = new Set([12, 16, 40, 52, 56, 64, 108, 124])
+/** OS/2 wrote headers of any length between these, which are believed with the one plane that every bitmap has. */
+const os2HeaderBytes = { least: 16, most: 64 }
 /** Extension, image, end. */
 const gifBlocks = new Set([0x21, 0x2c, 0x3b])
 const mostIcons = 256
 
 /** Checks of signatures that are too short to be believed alone. Each gets the whole head bytes, and at least 16 of them. */
 const checks: Readonly<Record<string, (head: Buffer) => boolean>> = {
-  bmp: (head) => head.length >= 18 && infoHeaderBytes.has(head.readUInt32LE(14)),
+  bmp: (head) => isBitmap(head, 0),
   gif: isGif,
   aif: (head) => /^AIF[FC]$/.test(head.toString('latin1', 8, 12)),
   swf: (head) => (head[3] ?? 0) > 0 && (head[3] ?? 0) <= 60 && head.readUInt32LE(4) >= 8,
-  ac3: (head) => (head[4] ?? 0) >> 6 !== 3 && (head[5] ?? 0) >> 3 <= 16,
+  ac3: isAc3,
   ico: isIcon,
   cur: isIcon,
   mts: (head) => inStep(head, 0, 188) || inStep(head, 4, 192),
   mov: isMovie,
-  mp1: isMpegAudio,
-  mp2: isMpegAudio,
+  mp1: (head) => isMpegAudio(head),
+  mp2: (head) => isMpegAudio(head),
   mp3: (head) => head.toString('latin1', 0, 3) === 'ID3' || isMpegAudio(head),
   aac: isAdts,
 }
@@ -54,10 +56,25 @@ function isGif(head: Buffer): boolean {
   return /^GIF8[79]a/.test(head.toString('latin1', 0, 6)) && (block === undefined || gifBlocks.has(block))
 }
 
+/** Whether a bitmap of Windows or OS/2 begins there, by the length of its second header. */
+export function isBitmap(head: Buffer, at: number): boolean {
+  if (head.length < at + 18) return false
+  const length = head.readUInt32LE(at + 14)
+  if (infoHeaderBytes.has(length)) return true
+  if (head.length < at + 28) return false
+  return length >= os2HeaderBytes.least && length <= os2HeaderBytes.most && head.readUInt16LE(at + 26) === 1
+}
+
+/** First four bytes of an icon's picture: the length of a bitmap's header, or PNG. */
+const iconPictures = new Set([12, 40, 64, 108, 124, 0x474e_5089])
+
+/** The list of pictures, with a byte that should be zero; old programs left it as it was, and then a picture must be where the list says. */
 function isIcon(head: Buffer): boolean {
   const count = head.readUInt16LE(4)
-  if (count === 0 || count > mostIcons || head.length < 22 || head[9] !== 0) return false
-  return head.readUInt32LE(14) > 0 && head.readUInt32LE(18) >= 6 + 16 * count
+  if (count === 0 || count > mostIcons || head.length < 22) return false
+  const at = head.readUInt32LE(18)
+  if (head.readUInt32LE(14) === 0 || at < 6 + 16 * count) return false
+  return head[9] === 0 || (at + 4 <= head.length && iconPictures.has(head.readUInt32LE(at)))
 }
 
 /** Whether every packet of a transport stream begins with its sync byte. */
@@ -77,11 +94,20 @@ function isMovie(head: Buffer): boolean {
   return size === 0 || size + 8 > head.length || /^[a-z]{4}$/.test(head.toString('latin1', size + 4, size + 8))
 }
 
-/** One frame of MPEG audio, and the next one where it should be. */
-function isMpegAudio(head: Buffer): boolean {
-  const size = mpegFrameBytes(head, 0)
-  if (size === 0) return false
-  return size + 4 > head.length || mpegFrameBytes(head, size) > 0
+/**
+ * One frame of MPEG audio, and the next one where it should be.
+ *
+ * @param whole frames that there must be; without it the next one may lie behind the head bytes
+ */
+export function isMpegAudio(head: Buffer, whole = 0): boolean {
+  let at = 0
+  for (let frames = 0; frames < Math.max(2, whole); frames++) {
+    if (at + 4 > head.length) return frames > 0 && whole === 0
+    const size = mpegFrameBytes(head, at)
+    if (size === 0) return false
+    at += size
+  }
+  return true
 }
 
 function mpegFrameBytes(head: Buffer, at: number): number {
@@ -97,6 +123,13 @@ function mpegFrameBytes(head: Buffer, at: number): number {
   const padding = (header >>> 9) & 1
   if (layer === 1) return (Math.floor((12 * bits) / sampleRate) + padding) * 4
   return Math.floor(((layer === 3 && version !== 3 ? 72 : 144) * bits) / sampleRate) + padding
+}
+
+/** The sync word of AC-3 or E-AC-3, and a bit stream version that there is. */
+export function isAc3(sound: Buffer): boolean {
+  return (
+    sound.length >= 6 && sound.readUInt16BE(0) === 0x0b77 && (sound[4] ?? 0) >> 6 !== 3 && (sound[5] ?? 0) >> 3 <= 16
+  )
 }
 
 /** One ADTS frame, and the next one where it should be. Wants 7 bytes. */

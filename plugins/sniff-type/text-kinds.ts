@@ -13,6 +13,7 @@ const signatures: readonly (readonly [RegExp, string, string])[] = [
   [/^BEGIN:VCALENDAR\s/i, 'text/calendar', 'ics'],
   [/^WEBVTT(?:\s|$)/, 'text/vtt', 'vtt'],
   [/^-----BEGIN PGP MESSAGE-----/, 'application/pgp-encrypted', 'pgp'],
+  [/^\s{0,64}solid\b[^\r\n]{0,200}\s{1,64}(?:facet\s+normal\s|endsolid\b)/, 'model/stl', 'stl'],
 ]
 
 const interpreters: readonly (readonly [RegExp, string, string])[] = [
@@ -26,6 +27,10 @@ const interpreters: readonly (readonly [RegExp, string, string])[] = [
 
 /** Formats that show themselves in the text: the name alone is not believed. */
 const provable = new Set(['vcf', 'ics', 'vtt', 'xhtml'])
+
+const pdf: NamedType = { contentType: 'application/pdf', format: 'pdf' }
+/** Readers look for a document's beginning in the first 1,024 bytes; in a text that only speaks of documents no object follows. */
+const laterPdf = /^[^]{1,1023}?%PDF-[12]\.\d[^]{0,2048}?\b\d{1,10}\s{1,4}\d{1,5}\s{1,4}obj\b/
 
 const jsonStart = /^\s*(?:[[{"]|-?\d|true\b|false\b|null\b)/
 
@@ -41,9 +46,13 @@ export function textType(text: string, hint: NamedType | undefined, complete: bo
   return (
     match(signatures, text) ??
     markupOf(text, hint) ??
+    (isPdf(text, hint) ? pdf : undefined) ??
     (hint ? believed(hint, text) : (match(interpreters, text) ?? (complete && isJson(text) ? json : plainText)))
   )
 }
+
+/** A document behind a line or two of something else; source code that makes documents is called what it is. */
+const isPdf = (text: string, hint: NamedType | undefined): boolean => hint === undefined && laterPdf.test(text)
 
 function match(table: typeof signatures, text: string): NamedType | undefined {
   const row = table.find(([pattern]) => pattern.test(text))

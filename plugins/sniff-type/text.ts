@@ -7,6 +7,20 @@ export interface DecodedText {
 
 /** From this many bytes on, bytes without a single control character are not there by chance. */
 const legacyTextBytes = 256
+/** So many are needed where the name or the declared type says that they are text. */
+const claimedTextBytes = 2
+/** Letters of one script that show short text by themselves. */
+const scriptLetters = 8
+/** Encodings of other alphabets, and the letters that text in them has. */
+const scripts: readonly (readonly [label: string, letters: RegExp])[] = [
+  ['windows-1251', /\p{Script=Cyrillic}/u],
+  ['windows-1253', /\p{Script=Greek}/u],
+  // not the narrow katakana, which are single bytes and would make words of anything
+  ['shift_jis', /[\p{Script=Hiragana}\u30a0-\u30ff\p{Script=Han}]/u],
+  ['gb18030', /\p{Script=Han}/u],
+  ['big5', /\p{Script=Han}/u],
+  ['euc-kr', /\p{Script=Hangul}/u],
+]
 /** Largest share of non-ASCII characters in text that is taken for Western European. */
 const mostWestern = 0.25
 
@@ -27,8 +41,9 @@ function hasControl(codes: Uint8Array | string): boolean {
  * The head bytes as text; undefined when they are none.
  *
  * @param complete whether these are all bytes of the file; when not, the last character may be cut
+ * @param claimed whether the name or the declared type says that they are text
  */
-export function decodeText(head: Uint8Array, complete: boolean): DecodedText | undefined {
+export function decodeText(head: Uint8Array, complete: boolean, claimed: boolean): DecodedText | undefined {
   const [a, b, c, d] = head
   if (a === 0xef && b === 0xbb && c === 0xbf) {
     const rest = head.subarray(3)
@@ -44,7 +59,8 @@ export function decodeText(head: Uint8Array, complete: boolean): DecodedText | u
   const text = utf8(head, complete)
   if (text !== undefined) return { text, charset: 'utf-8' }
   if (isWestern(head)) return { text: new TextDecoder('windows-1252').decode(head), charset: 'windows-1252' }
-  if (head.length < legacyTextBytes) return undefined
+  const least = claimed ? claimedTextBytes : legacyTextBytes
+  if (head.length < least && !isOfOneScript(head)) return undefined
   return { text: Buffer.from(head).toString('latin1'), charset: null }
 }
 
@@ -91,4 +107,23 @@ function isWestern(bytes: Uint8Array): boolean {
     high++
   }
   return high <= bytes.length * mostWestern
+}
+
+/** A capital right behind a small letter, both beyond ASCII: no word of any language. */
+const brokenWord = /(?![\0-\x7f])\p{Ll}(?![\0-\x7f])\p{Lu}/u
+
+/** Short text whose every letter beyond ASCII is of one script, in an encoding that is usual for it. */
+function isOfOneScript(bytes: Uint8Array): boolean {
+  return scripts.some(([label, letters]) => {
+    let text
+    try {
+      text = new TextDecoder(label, { fatal: true }).decode(bytes)
+    } catch {
+      return false
+    }
+    const beyond = Array.from(text).filter((character) => character > '\x7f')
+    const others = beyond.filter((character) => !letters.test(character))
+    const isSpelled = beyond.length - others.length >= scriptLetters && !brokenWord.test(text)
+    return isSpelled && others.every((character) => /[\p{P}\p{Zs}]/u.test(character))
+  })
 }

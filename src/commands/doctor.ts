@@ -18,6 +18,9 @@ const jobJson = (job: Job) => ({
   failed_at: job.failedAt === null ? null : new Date(job.failedAt).toISOString(),
 })
 
+/** Such as "1 finding", "2 findings". */
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`
+
 /** A check that failed, as one sentence after the other. */
 const findingOf = ({ detail = '', remedy }: Check): string => (remedy === undefined ? detail : `${detail} ${remedy}`)
 
@@ -74,7 +77,7 @@ async function examine(records: Records, config: Config, options: Options): Prom
   const { found, compared } = await examineStore(records, config, options)
   checks.push(...found)
   const { waiting, failed: lost } = await records.jobs()
-  const givenUp = `${lost.length} jobs were given up: see "fairlead jobs list", then "fairlead jobs retry all".`
+  const givenUp = `${counted(lost.length, 'job')} given up: see "fairlead jobs list", then "fairlead jobs retry all".`
   checks.push(...checksOf('jobs', lost.length > 0 ? [givenUp] : []))
   for await (const check of checkGateway(records, config, options)) checks.push(check)
   return { checks, compared, waiting }
@@ -101,10 +104,10 @@ export const doctorCommands: readonly Command[] = [
         const { removed } = compared
         const checked = { objects: compared.objects, uploads: compared.uploads, jobs_waiting: waiting }
         const lines = checks.map(lineOf)
-        if (removed > 0) lines.push(`${removed} objects without a record are being removed.`)
+        if (removed > 0) lines.push(`Being removed: ${counted(removed, 'object')} without a record.`)
         lines.push(
-          `Looked at ${checked.uploads} stored uploads and ${checked.objects} objects; ${waiting} jobs wait. ` +
-            (findings.length === 0 ? 'Nothing is wrong.' : `${findings.length} findings.`),
+          `Looked at ${counted(checked.uploads, 'stored upload')} and ${counted(checked.objects, 'object')}; ${counted(waiting, 'job')} waiting. ` +
+            (findings.length === 0 ? 'Nothing is wrong.' : `${counted(findings.length, 'finding')}.`),
         )
         return {
           json: { ok: findings.length === 0, findings, removed_orphans: removed, checked, checks },
@@ -123,7 +126,7 @@ export const doctorCommands: readonly Command[] = [
       const rows = failed.map(jobJson).map((job) => [String(job.number), job.kind, String(job.tries), job.error ?? ''])
       return {
         json: { waiting, failed: failed.map(jobJson) },
-        text: `${table([['NUMBER', 'KIND', 'TRIES', 'ERROR'], ...rows])}\n${waiting} jobs wait.`,
+        text: `${table([['NUMBER', 'KIND', 'TRIES', 'ERROR'], ...rows])}\n${counted(waiting, 'job')} waiting.`,
       }
     },
   },
@@ -135,7 +138,7 @@ export const doctorCommands: readonly Command[] = [
       const retried = await withRecords((records) => records.retryJobs(which === 'all' ? 'all' : Number(which)))
       return {
         json: { retried },
-        text: `${retried} jobs will be tried again.`,
+        text: `To be tried again: ${counted(retried, 'job')}.`,
         exitCode: retried > 0 || which === 'all' ? 0 : 1,
       }
     },

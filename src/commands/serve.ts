@@ -21,11 +21,18 @@ export const serveCommands: readonly Command[] = [
       const firstKey = await firstStart(gateway.records)
       process.stdout.write(`listening on ${gateway.url}\n`)
       if (firstKey !== undefined)
-        process.stdout.write(welcome(config.server.publicUrl ?? seenFromHere(gateway.url), firstKey))
+        process.stdout.write(welcome(config.server.publicUrl ?? nearUrl(gateway.url), firstKey))
       await stop
       log.info('stopping')
       await gateway.stop()
       return undefined
+
+      /** Where somebody on this machine reaches it. */
+      function nearUrl(url: string): string {
+        const near = new URL(seenFromHere(url))
+        if (config.server.publishedPort !== undefined) near.port = String(config.server.publishedPort)
+        return near.origin
+      }
 
       async function firstStart(records: typeof gateway.records): Promise<string | undefined> {
         await records.ensureWorkspace('default')

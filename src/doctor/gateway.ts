@@ -12,6 +12,8 @@ type Knock =
   | { readonly kind: 'ours' }
   | { readonly kind: 'silent'; readonly error: unknown }
   | { readonly kind: 'moved'; readonly to: string }
+  /** A Fairlead server that has nothing at this path. */
+  | { readonly kind: 'astray'; readonly status: number }
   | { readonly kind: 'other'; readonly status: number }
 
 /** Uploads to the server that runs, as a client does: at its public URL, or else at its own address. */
@@ -60,8 +62,10 @@ async function knock(base: string): Promise<Knock> {
     const answer = await ask(`${base}/healthz`)
     const { status } = answer
     if (status >= 300 && status < 400) return { kind: 'moved', to: whereTo(base, answer.headers.get('location')) }
-    const isOurs = status === 200 && read(answer).json['status'] === 'ok' && answer.headers.has('x-request-id')
-    return isOurs ? { kind: 'ours' } : { kind: 'other', status }
+    const { json } = read(answer)
+    if (!answer.headers.has('x-request-id')) return { kind: 'other', status }
+    if (status === 200 && json['status'] === 'ok') return { kind: 'ours' }
+    return { kind: status === 404 && json['errorCode'] === 'NOT_FOUND' ? 'astray' : 'other', status }
   } catch (error) {
     return { kind: 'silent', error }
   }
@@ -96,6 +100,11 @@ async function absent(
     return failed(check, {
       detail: `${base} sends clients on to ${found.to}, where uploads cannot follow.${aside}`,
       remedy: `Set ${setting} to the address where it ends, or let it serve uploads itself.`,
+    })
+  if (found.kind === 'astray')
+    return failed(check, {
+      detail: `A Fairlead server answers at ${base}, but has nothing there: the path of the address is another.${aside}`,
+      remedy: `Correct the path in ${setting}, or let the proxy in front cut it off before it passes requests on.`,
     })
   return failed(check, {
     detail: gone

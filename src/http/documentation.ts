@@ -1,14 +1,13 @@
-import { createRequire } from 'node:module'
 import { notFound } from '../errors.ts'
 import type { Operation } from './api.ts'
 import type { Routes } from './context.ts'
 import { openApi } from './openapi.ts'
-import { securityPolicy, sendFile } from './static.ts'
+import { builtFile, securityPolicy, sendFile } from './static.ts'
 
 /** A way in, in Markdown, for who reaches the gateway at this address. */
 export type Guide = (baseUrl: string) => string
 
-/** What of `swagger-ui-dist` is served; no other file can be asked for. */
+/** What of Swagger UI is served, as `npm run build:page` has copied it; no other file can be asked for. */
 const assets: ReadonlyMap<string, string> = new Map([
   ['swagger-ui.css', 'text/css; charset=utf-8'],
   ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
@@ -19,7 +18,6 @@ export const assetNames = [...assets.keys(), 'start.js'] as const
 /** The gateway about itself: for programs, for people, for language models. Nobody needs credentials. */
 export function documentation(routes: Routes, operations: readonly Operation[], guides: readonly Guide[]): void {
   const document = openApi(operations)
-  const packageFile = createRequire(import.meta.url)
 
   routes.get('/openapi.json', (ctx) => {
     ctx.set('Cache-Control', 'no-cache')
@@ -48,8 +46,7 @@ export function documentation(routes: Routes, operations: readonly Operation[], 
       return
     }
     const type = assets.get(name)
-    if (type === undefined || !(await sendFile(ctx, packageFile.resolve(`swagger-ui-dist/${name}`), type)))
-      throw notFound()
+    if (type === undefined || !(await sendFile(ctx, builtFile(`docs/${name}`), type))) throw notFound()
   })
 }
 
@@ -63,7 +60,7 @@ const page = (prefix: string): string => `<!doctype html>
     <link rel="stylesheet" href="${prefix}swagger-ui.css">
   </head>
   <body>
-    <div id="swagger-ui"><noscript>This page needs JavaScript; the same in JSON: /openapi.json</noscript></div>
+    <div id="swagger-ui"><p>The API as JSON: <a href="${prefix}../openapi.json">openapi.json</a></p></div>
     <script src="${prefix}swagger-ui-bundle.js"></script>
     <script src="${prefix}start.js"></script>
   </body>

@@ -1,10 +1,8 @@
-import { fileURLToPath } from 'node:url'
+import type { IncomingMessage } from 'node:http'
 import { notFound } from '../errors.ts'
 import type { Routes } from './context.ts'
-import { securityPolicy, sendFile } from './static.ts'
+import { builtFile, securityPolicy, sendFile } from './static.ts'
 
-/** Where `npm run build:page` puts the page; compiled, this file is below `dist` itself. */
-const folder = new URL(import.meta.url.endsWith('.ts') ? '../../dist/page/' : '../../page/', import.meta.url)
 const html = 'text/html; charset=utf-8'
 
 /** What the page loads; no other file can be asked for. */
@@ -18,6 +16,12 @@ export const pageAssetNames = [...assets.keys()]
 /** A page to try the gateway with. Nobody needs credentials to see it; what it does is done with a key. */
 export function page(routes: Routes): void {
   routes.get('/', async (ctx) => {
+    const name = mountedAs(ctx.req)
+    if (name !== undefined) {
+      ctx.status = 302
+      ctx.set({ Location: `./${name}/`, 'Cache-Control': 'no-cache' })
+      return
+    }
     ctx.set({
       'Cache-Control': 'no-cache',
       'Content-Security-Policy': securityPolicy(ctx, 'blob: data:'),
@@ -35,7 +39,17 @@ export function page(routes: Routes): void {
   })
 }
 
-const pathOf = (name: string): string => fileURLToPath(new URL(name, folder))
+/**
+ * The last part of the path below which another program has the gateway, where a browser asked for it without a slash: what is relative
+ * to the page would be looked for beside it. Express and others keep the path that was asked for in `originalUrl`.
+ */
+function mountedAs(req: IncomingMessage): string | undefined {
+  const asked = 'originalUrl' in req && typeof req.originalUrl === 'string' ? req.originalUrl : '/'
+  const path = asked.replace(/\?.*$/s, '')
+  return path.endsWith('/') ? undefined : path.slice(path.lastIndexOf('/') + 1)
+}
+
+const pathOf = (name: string): string => builtFile(`page/${name}`)
 
 /** Links are relative, so that they work below whatever path a proxy gives the gateway. */
 const notBuilt = `<!doctype html>

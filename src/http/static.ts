@@ -1,7 +1,13 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import { ignoreMissing } from '../errors.ts'
 import type { Ctx } from './context.ts'
+
+/** Where `npm run build:page` puts what browsers load; compiled, this file is below `dist` itself. */
+const folder = new URL(import.meta.url.endsWith('.ts') ? '../../dist/' : '../../', import.meta.url)
+
+export const builtFile = (path: string): string => fileURLToPath(new URL(path, folder))
 
 /**
  * Answers with a file of the gateway's own, which a client may keep and asks about each time.

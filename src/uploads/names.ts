@@ -69,6 +69,11 @@ export function guessType(filename: string, declared: string | null): NamedType 
   return typeOfName(filename, declared) ?? typeOfDeclared(declared) ?? unknownType
 }
 
+/** Every type of this kind that we know. */
+export function typesOfKind(kind: Kind): readonly string[] {
+  return [...byType.keys()].filter((contentType) => kindOf(contentType) === kind)
+}
+
 /** Extensions of files of this type, without the dot, the usual one first; none when the type is not known. */
 export function extensionsOf(contentType: string): readonly string[] {
   return byType.get(canonicalType(contentType) ?? '')?.extensions ?? []
@@ -76,7 +81,7 @@ export function extensionsOf(contentType: string): readonly string[] {
 
 const xmlType = /[/+]xml$/
 const documents =
-  /^application\/(?:pdf|rtf|msword|postscript|eps|epub\+zip|x-mobipocket-ebook|vnd\.(?:oasis\.opendocument|openxmlformats-officedocument|visio|ms-(?:word|excel|powerpoint|visio|project|publisher|xpsdocument)|apple\.(?:pages|numbers|keynote)))(?:$|[.+-])/
+  /^application\/(?:pdf|rtf|msword|postscript|eps|epub\+zip|x-mobipocket-ebook|x-mspublisher|oxps|vnd\.(?:sun\.xml|oasis\.opendocument|openxmlformats-officedocument|visio|ms-(?:word|excel|powerpoint|visio|project|publisher|xpsdocument)|apple\.(?:pages|numbers|keynote)))(?:$|[.+-])/
 const archives =
   /^application\/(?:zip|gzip|zstd|lzip|java-archive|x-(?:tar|bzip2|xz|7z-compressed|lz4|lzma|compress|lzh-compressed|arj|ace-compressed|cpio|unix-archive|iso9660-image|apple-diskimage|deb|rpm|xpinstall)|vnd\.(?:rar|ms-cab-compressed|android\.package-archive|google-earth\.kmz))$/
 const textual =

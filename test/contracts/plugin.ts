@@ -55,7 +55,11 @@ async function runHooks(plugin: Plugin, path: string, over: Partial<Upload>, sig
   const apply = (patch: Patch | void) => {
     if (!patch) return
     patches.push(patch)
-    upload = freeze({ ...upload, properties: { ...upload.properties, ...patch.properties } })
+    upload = freeze({
+      ...upload,
+      properties: { ...upload.properties, ...patch.properties },
+      extra: { ...upload.extra, ...patch.extra },
+    })
   }
   const draft: NewUpload = freeze({ ...upload, declaredSize: content.length })
   try {

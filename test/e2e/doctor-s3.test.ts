@@ -184,7 +184,7 @@ describe.skipIf(missingS3())('the doctor of a store in S3', () => {
         'ok  jobs',
         'ok  gateway',
       ])
-      expect(lines.at(-1)).toBe('Looked at 0 stored uploads and 0 objects; 0 jobs wait. Nothing is wrong.')
+      expect(lines.at(-1)).toBe('Looked at 0 stored uploads and 0 objects; 0 jobs waiting. Nothing is wrong.')
     })
 
     it('writes nothing in a dry run', async () => {

@@ -204,6 +204,13 @@ describe('the doctor of a server on disk', () => {
     expect(seen.failed).toEqual({ gateway: seen.findings[0] })
   })
 
+  it('knows its own server when only the path of the public URL is wrong', async () => {
+    const astray = { FAIRLEAD_PUBLIC_URL: `${gateway.url}/uploads` }
+    const said = textsOf(await gatewayChecks(astray), false)['gateway']
+    expect(said).toMatch(/Fairlead server answers .*path.*FAIRLEAD_PUBLIC_URL/)
+    expect(await near.text(['--dry-run'], astray)).toMatch(/ 1 finding\.\n$/)
+  })
+
   it.each([
     [['--set-cors'], /s3 driver/],
     [['--set-cors', '--dry-run'], /leave one out/],

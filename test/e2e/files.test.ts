@@ -16,6 +16,13 @@ const active = new Set([
   'application/x-shockwave-flash',
 ])
 
+/** Width, height and tenths of seconds. */
+const roughly = ({ width, height, duration }: Sent['facts']) => [
+  width,
+  height,
+  duration === null ? null : Math.round(duration * 10) / 10,
+]
+
 /** What the records on the disk say; the same must come out of S3. */
 const seen = new Map<Sending, Pick<Sent, 'mimetype' | 'facts'>>()
 
@@ -33,7 +40,8 @@ function filesSuite(place: Place, files: readonly Sending[], more: (client: () =
     const found = { mimetype: sent.mimetype, facts: sent.facts }
     expect(found).toEqual(seen.get(sending) ?? found)
     seen.set(sending, found)
-    const { contentType, charset } = sending.expected ?? { contentType: '', charset: null }
+    const { contentType, charset, facts } = sending.expected ?? { contentType: '', charset: null }
+    expect(roughly(sent.facts)).toEqual(facts ?? roughly(sent.facts))
     expect(sent.exact).toBe(true)
     expect(sent.mimetype).toBe(contentType)
     expect(sent.served.contentType).toBe(charset === null ? contentType : `${contentType}; charset=${charset}`)

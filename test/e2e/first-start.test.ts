@@ -297,7 +297,7 @@ describe('the command line, while the server runs', () => {
     [['projects', 'create', 'P'], /^Project P of workspace default is there\.$/m, { id: 'P', workspace_id: 'default' }],
     [['projects', 'list'], /^P$/m, [{ id: 'P', workspace_id: 'default' }]],
     [['usage', '--workspace', 'default'], /^Workspace default: 0 B used/, { workspace_id: 'default', used_bytes: 0 }],
-    [['jobs', 'list'], /^0 jobs wait\.$/m, { waiting: 0, failed: [] }],
+    [['jobs', 'list'], /^0 jobs waiting\.$/m, { waiting: 0, failed: [] }],
     [['doctor'], /Nothing is wrong\.$/m, { ok: true, findings: [] }],
     [['migrate'], /^The database has version \d+\.$/m, { from: expect.any(Number), to: expect.any(Number) }],
   ])('%j for people and for programs', async (args, says, holds) => {

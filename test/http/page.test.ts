@@ -218,8 +218,8 @@ describe('an installation without development packages', () => {
       )
     })
 
-  it('says in one line that there is no page, and is none the worse for it', async () => {
-    const said = 'The page at / is not built: the development packages are not installed.\n'
+  it('says in one line that there are no pages, and is none the worse for it', async () => {
+    const said = 'The pages at / and /docs are not built: the development packages are not installed.\n'
     expect(await script('prepare')).toEqual({ failed: false, said })
     expect(await script('build:page')).toEqual({ failed: true, said })
   })

@@ -8,6 +8,7 @@ import { mediaInfo } from '../../plugins/media-info.ts'
 import { UploadError } from '../../src/errors.ts'
 import { BudgetError, type ByteSource, type Patch, type Properties } from '../../src/plugin.ts'
 import { pluginContract } from '../contracts/plugin.ts'
+import { box, u32 } from '../support/media-files.ts'
 import { runPlugin, sampleUpload, uploadContext } from '../support/plugin-harness.ts'
 
 const samples = new URL('../samples/media/', import.meta.url).pathname
@@ -87,17 +88,35 @@ const formats: readonly (readonly [file: string, contentType: string, facts: Par
   ['film.webm', 'video/webm', film(['vp09.01.40.08.03.01.13.00.01', 'opus'])],
   ['live.webm', 'video/webm', film(['vp8', 'vorbis'])],
   ['film.mkv', 'video/x-matroska', film([avc, aac])],
+  ['three.webm', 'video/webm', { ...still(), duration: expect.closeTo(0.3, 2), codecs: ['vp8'] }],
+  ['partly.mp4', 'video/mp4', { ...film([avc]), duration: about(10) }],
+  ['camera.mov', 'video/quicktime', film(['jpeg', 'raw'])],
+  ['film.wmv', 'video/x-ms-wmv', film(['wmv2', 'wmav2'])],
+  ['film.ogv', 'video/ogg', film(['theora', 'vorbis'])],
   ['film.avi', 'video/x-msvideo', { ...film(['fmp4', 'mp3']), duration: about(2.1) }],
   ['mjpeg.avi', 'video/vnd.avi', film(['mjpg', 'pcm'])],
   ['film.ts', 'video/mp2t', film([avc, aac])],
   ['mpeg2.ts', 'video/mp2t', { ...film(['mp4v.61', 'mp3']), duration: about(2.05) }],
   ['film.m2ts', 'video/mp2t', film([avc])],
+  ['fields.ts', 'video/mp2t', { ...film(['avc1.4d4028'], still(1920, 1080)), duration: about(0.4) }],
+  ['wide.ts', 'video/mp2t', { ...film(['avc1.4d4028'], still(1920, 1080)), duration: about(0.4) }],
+  ['part2.ts', 'video/mp2t', film(['mp4v.20'], still(640, 360))],
   ['constant.mp3', 'audio/mpeg', sound('mp3')],
   ['variable.mp3', 'audio/mpeg', sound('mp3')],
   ['plain.mp3', 'audio/mpeg', sound('mp3')],
   ['sound.wav', 'audio/vnd.wave', sound('pcm-s16')],
+  ['adpcm.wav', 'audio/wav', sound('adpcm')],
+  ['gsm.wav', 'audio/wav', sound('gsm')],
+  ['mp3.wav', 'audio/wav', sound('mp3')],
+  ['rf64.wav', 'audio/wav', sound('pcm-s16')],
+  ['layer2.mp2', 'audio/mpeg', sound('mp2')],
+  ['sound.ac3', 'audio/ac3', sound('ac-3')],
+  ['sound.eac3', 'audio/eac3', sound('ec-3')],
+  ['sound.wma', 'audio/x-ms-wma', sound('wmav2')],
   ['sound.flac', 'audio/flac', sound('flac')],
   ['sound.ogg', 'application/ogg', sound('vorbis')],
+  ['flac.ogg', 'audio/ogg', sound('flac')],
+  ['speex.ogg', 'audio/ogg', sound('speex')],
   ['sound.opus', 'audio/opus', sound('opus')],
   ['sound.m4a', 'audio/x-m4a', sound(aac)],
   ['sound.aac', 'audio/aac', sound(aac)],
@@ -115,7 +134,7 @@ describe('facts of every format', () => {
   })
 
   it('asks for other types nothing', () => {
-    for (const contentType of ['application/pdf', 'text/plain', 'application/json']) {
+    for (const contentType of ['application/zip', 'text/plain', 'application/json']) {
       expect(plugin.accepts?.(sampleUpload(typed(contentType)))).toBe(false)
     }
   })
@@ -227,16 +246,6 @@ describe('pictures as displayed', () => {
     expect(await probe(gif, 'image/gif')).toMatchObject({ width: 1, height: 1, pages: 500_000 })
   })
 })
-
-const u32 = (value: number): Buffer => {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32BE(value)
-  return bytes
-}
-function box(type: string, ...parts: readonly Buffer[]): Buffer {
-  const body = Buffer.concat(parts)
-  return Buffer.concat([u32(body.length + 8), Buffer.from(type, 'latin1'), body])
-}
 
 /** Reads a file by ranges and counts. */
 async function counted(path: string) {

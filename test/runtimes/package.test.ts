@@ -42,8 +42,13 @@ describe('the package', () => {
   it('holds what runs, compiled, with its types, and nothing else', () => {
     expect(packed).toContain('dist/src/index.d.ts')
     expect(packed).toContain('dist/page/page.js')
+    expect(packed).toContain('dist/docs/swagger-ui-bundle.js')
     expect(packed.filter((path) => /(?<!\.d)\.ts$|^(src|plugins|config|page|test|bench)\//.test(path))).toEqual([])
     expect(packed.length).toBeLessThan(600)
+  })
+
+  it('brings no package that reports installations', async () => {
+    expect(await readdir(join(folder, 'node_modules'))).not.toContain('@scarf')
   })
 
   it('serves by npx, in a folder with nothing but it', { timeout: patienceMs }, async () => {

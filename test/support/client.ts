@@ -173,38 +173,43 @@ export async function wireTo(url: string): Promise<Wire> {
   const socket = secure
     ? connectByTls({ host: hostname, port: Number(port), servername: hostname })
     : connect(Number(port), hostname)
-  let received = Buffer.alloc(0)
+  const chunks: Buffer[] = []
   let ended = false
-  socket.on('data', (chunk) => (received = Buffer.concat([received, chunk])))
+  socket.on('data', (chunk) => chunks.push(chunk))
   socket.on('error', () => {}) // a reset is an end as well
   socket.once('close', () => (ended = true))
   socket.once('end', () => (ended = true))
   await once(socket, secure ? 'secureConnect' : 'connect')
 
+  /** All that has come and was not taken. Put together only when somebody looks: large answers come in many chunks. */
+  const received = (): Buffer => {
+    if (chunks.length > 1) chunks.splice(0, chunks.length, Buffer.concat(chunks))
+    return chunks[0] ?? Buffer.alloc(0)
+  }
   const until = async (there: () => boolean, what: string): Promise<void> => {
     const end = Date.now() + patienceMs
     while (!there()) {
-      if (ended) throw new Error(`The connection ended before ${what}: ${received.toString('latin1')}`)
-      if (Date.now() > end) throw new Error(`There was no ${what}: ${received.toString('latin1')}`)
+      if (ended) throw new Error(`The connection ended before ${what}: ${received().toString('latin1')}`)
+      if (Date.now() > end) throw new Error(`There was no ${what}: ${received().toString('latin1')}`)
       await pause(2)
     }
   }
   const take = (length: number): Buffer => {
-    const taken = received.subarray(0, length)
-    received = received.subarray(length)
-    return taken
+    const all = received()
+    chunks.splice(0, chunks.length, all.subarray(length))
+    return all.subarray(0, length)
   }
 
   async function chunkedBody(): Promise<Buffer> {
-    const chunks: Buffer[] = []
+    const parts: Buffer[] = []
     for (;;) {
-      await until(() => received.includes('\r\n'), 'chunk size')
-      const line = take(received.indexOf('\r\n') + 2).toString('latin1')
+      await until(() => received().includes('\r\n'), 'chunk size')
+      const line = take(received().indexOf('\r\n') + 2).toString('latin1')
       const size = Number.parseInt(line, 16)
-      await until(() => received.length >= size + 2, 'chunk')
-      chunks.push(take(size))
+      await until(() => received().length >= size + 2, 'chunk')
+      parts.push(take(size))
       take(2)
-      if (size === 0) return Buffer.concat(chunks)
+      if (size === 0) return Buffer.concat(parts)
     }
   }
 
@@ -212,8 +217,8 @@ export async function wireTo(url: string): Promise<Wire> {
     socket,
     send: (bytes) => new Promise((resolve) => socket.write(bytes, () => resolve())),
     async answer({ head = false } = {}) {
-      await until(() => received.includes('\r\n\r\n'), 'answer')
-      const [first = '', ...lines] = take(received.indexOf('\r\n\r\n') + 4)
+      await until(() => received().includes('\r\n\r\n'), 'answer')
+      const [first = '', ...lines] = take(received().indexOf('\r\n\r\n') + 4)
         .toString('latin1')
         .trimEnd()
         .split('\r\n')
@@ -227,10 +232,10 @@ export async function wireTo(url: string): Promise<Wire> {
       const length = Number(headers.get('content-length') ?? 0)
       if (head || status < 200 || status === 204 || status === 304) return answerOf(status, headers, Buffer.alloc(0))
       if (headers.get('transfer-encoding') === 'chunked') return answerOf(status, headers, await chunkedBody())
-      await until(() => received.length >= length, 'body')
+      await until(() => received().length >= length, 'body')
       return answerOf(status, headers, take(length))
     },
-    rest: () => received,
+    rest: received,
     async closed(ms = patienceMs) {
       await eventually(() => assert(ended), ms).catch(() => {})
       return ended

@@ -44,7 +44,7 @@ export interface Patient {
   readonly folder: string
   doctor(flags?: readonly string[], env?: Readonly<Record<string, string>>, uid?: number): Promise<Seen>
   /** What people see. */
-  text(flags?: readonly string[]): Promise<string>
+  text(flags?: readonly string[], env?: Readonly<Record<string, string>>): Promise<string>
   close(): Promise<void>
 }
 
@@ -84,7 +84,7 @@ export async function patient(variables: Readonly<Record<string, string>>, folde
         ms: Date.now() - began,
       }
     },
-    text: async (flags = []) => (await run(flags)).stdout,
+    text: async (flags = [], env = {}) => (await run(flags, env)).stdout,
     async close() {
       if (folder === undefined) await rm(own, { recursive: true, force: true })
     },

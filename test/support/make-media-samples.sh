@@ -53,6 +53,18 @@ film $h264 $aac film.ts
 film -c:v mpeg2video -r 25 -c:a mp2 -b:a 32k mpeg2.ts
 film $h264 $aac -f mpegts -mpegts_m2ts_mode 1 film.m2ts
 
+# films that are not as most are: fields, other pixels, no names of brands, the first fragment in the index, few pictures
+fields='-flags +bitexact+ilme+ildct -preset ultrafast -crf 40 -x264-params interlaced=1 -pix_fmt yuv420p'
+ff -f lavfi -i "color=c=gray:size=1920x1080:rate=25:duration=0.4" -c:v libx264 $fields fields.ts
+ff -f lavfi -i "color=c=gray:size=1440x1080:rate=25:duration=0.4" -vf setsar=4/3 -c:v libx264 $fields wide.ts
+ff -f lavfi -i "color=c=gray:size=640x360:rate=10:duration=2" -flags +bitexact -c:v mpeg4 -g 5 -q:v 31 part2.ts
+film -c:v mjpeg -q:v 31 -pix_fmt yuvj420p -c:a pcm_u8 -ar 4000 "$work/camera.mov"
+tail -c +21 "$work/camera.mov" >camera.mov
+ff -f lavfi -i "testsrc=size=64x48:rate=4:duration=10" -flags +bitexact $h264 -crf 40 -movflags frag_keyframe partly.mp4
+ff -f lavfi -i "testsrc=size=64x48:rate=10:duration=0.3" -flags +bitexact -c:v libvpx -f webm -live 1 three.webm
+film -c:v wmv2 -q:v 31 -c:a wmav2 -b:a 32k film.wmv
+film -c:v libtheora -q:v 0 -c:a libvorbis film.ogv
+
 # sounds
 sound -c:a libmp3lame -b:a 32k constant.mp3
 sound -c:a libmp3lame -q:a 9 variable.mp3
@@ -63,3 +75,13 @@ sound -c:a libvorbis sound.ogg
 sound -c:a libopus -b:a 24k sound.opus
 sound $aac sound.m4a
 sound $aac sound.aac
+sound -c:a flac -ar 8000 -f ogg flac.ogg
+sound -c:a libspeex -ar 8000 -f ogg speex.ogg
+sound -c:a adpcm_ms -ar 8000 adpcm.wav
+sound -c:a libgsm_ms -ar 8000 gsm.wav
+sound -c:a libmp3lame -b:a 32k mp3.wav
+sound -c:a pcm_s16le -ar 4000 -rf64 always rf64.wav
+sound -c:a mp2 -b:a 32k layer2.mp2
+sound -c:a ac3 -b:a 32k sound.ac3
+sound -c:a eac3 -b:a 32k sound.eac3
+sound -c:a wmav2 -b:a 32k sound.wma

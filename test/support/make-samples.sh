@@ -237,3 +237,6 @@ xz <plain.txt >plain.xz
 zstd -q <plain.txt >plain.zst
 lz4 -q <plain.txt >plain.lz4
 gzip -n <script.svg >script.svgz
+
+# what no program makes
+node ../../support/make-handmade.ts

@@ -62,8 +62,10 @@ export function uploadContext(upload: Upload, signal: AbortSignal = AbortSignal.
 }
 
 /** A file on disk as the pipeline would give it to a plugin, counting what is read. */
-export async function fileSource(path: string, budget = Infinity) {
-  const content = await readFile(path)
+export const fileSource = async (path: string, budget = Infinity) => bytesSource(await readFile(path), path, budget)
+
+/** Bytes as the pipeline would give them to a plugin, counting what is read. */
+export function bytesSource(content: Buffer, path: string, budget = Infinity) {
   const reads = { bytes: 0, calls: 0 }
   const source: ByteSource = {
     size: content.length,
@@ -87,13 +89,25 @@ export async function fileSource(path: string, budget = Infinity) {
 
 /** Runs `inspect` and `beforeFinish` of one plugin over a real file, as the pipeline does, and merges what they found. */
 export async function runPlugin(plugin: Plugin, path: string, over: Partial<Upload> = {}): Promise<Run> {
-  const { source, reads, content } = await fileSource(path)
+  return runPluginOn(plugin, await fileSource(path), over)
+}
+
+/** The same with any bytes. */
+export async function runPluginOn(
+  plugin: Plugin,
+  { source, reads, content }: ReturnType<typeof bytesSource>,
+  over: Partial<Upload> = {},
+): Promise<Run> {
   let upload = sampleUpload({ size: content.length, received: content.length, ...over })
   const patches: Patch[] = []
   const apply = (patch: Patch | void) => {
     if (!patch) return
     patches.push(patch)
-    upload = { ...upload, properties: { ...upload.properties, ...patch.properties } }
+    upload = {
+      ...upload,
+      properties: { ...upload.properties, ...patch.properties },
+      extra: { ...upload.extra, ...patch.extra },
+    }
   }
   if (plugin.accepts?.(upload) ?? true) {
     if (plugin.inspect)

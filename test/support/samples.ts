@@ -152,6 +152,71 @@ const honest: readonly Row[] = [
   ['person.vcf', 'text/vcard vcf utf-8'],
   ['mz.txt', text],
   ['free.txt', text],
+  ['cyrillic.txt', 'text/plain txt', 'cyrillic.txt', 'text/plain'],
+  ['chinese.txt', 'text/plain txt'],
+  ['japanese.txt', 'text/plain txt'],
+]
+
+const visio = 'application/vnd.ms-visio'
+const apple = 'application/vnd.apple'
+const word = 'application/msword doc'
+const excel = 'application/vnd.ms-excel xls'
+const icon = 'image/x-icon ico'
+const bitmap = 'image/bmp bmp'
+
+/** Files that are what they are called, of kinds that are rarely met; `make-handmade.ts` writes them. */
+const rare: readonly Row[] = [
+  ['drawing.vsdm', `${visio}.drawing.macroenabled.12 vsdm`, 'a.vsdm', `${visio}.drawing.macroEnabled.12`],
+  ['drawing.vsdx', `${visio}.drawing vsdx`, 'drawing.vsdx', 'application/vnd.visio'],
+  ['stencil.vssx', `${visio}.stencil vssx`],
+  ['addin.xlam', 'application/vnd.ms-excel.addin.macroenabled.12 xlam'],
+  ['lower.xlsx', xlsx],
+  ['paper.xps', 'application/vnd.ms-xpsdocument xps'],
+  ['paper.oxps', 'application/oxps oxps', 'paper.oxps', 'application/vnd.ms-xpsdocument'],
+  ['letter-2009.pages', `${apple}.pages pages`, 'letter.pages', 'application/x-iwork-pages-sffpages'],
+  ['table-2009.numbers', `${apple}.numbers numbers`, 'table.numbers', 'application/x-iwork-numbers-sffnumbers'],
+  ['slides-2009.key', `${apple}.keynote key`, 'slides.key', 'application/x-iwork-keynote-sffkey'],
+  ['letter.pages', `${apple}.pages pages`],
+  ['table.numbers', `${apple}.numbers numbers`],
+  ['slides.key', `${apple}.keynote key`],
+  ['nested.pages', `${apple}.pages pages`, 'nested.pages', 'application/zip'],
+  ['late.epub', 'application/epub+zip epub'],
+  ['map.kmz', 'application/vnd.google-earth.kmz kmz'],
+  ['places.kmz', 'application/vnd.google-earth.kmz kmz'],
+  ['text.sxw', 'application/vnd.sun.xml.writer sxw'],
+  ['chart.odc', `${odf}.chart odc`],
+  ['attached.msg', 'application/vnd.ms-outlook msg'],
+  ['embedded.xls', excel],
+  ['sheets.doc', word],
+  ['letter-2.doc', word],
+  ['letter.wri', word, 'letter.doc'],
+  ['table-2.xls', excel],
+  ['table-3.xls', excel],
+  ['table-4.xls', excel],
+  ['table-5.xls', excel],
+  ['windows-3.ico', icon],
+  ['os2.ico', icon],
+  ['os2.bmp', bitmap],
+  ['os2-short.bmp', bitmap],
+  ['os2-array.bmp', bitmap],
+  ['drawing.wmf', 'image/wmf wmf', 'drawing.wmf', 'application/x-msmetafile'],
+  ['placed.wmf', 'image/wmf wmf'],
+  ['drawing.emf', 'image/emf emf', 'drawing.emf', 'image/x-emf'],
+  ['mini.avif', 'image/avif avif'],
+  ['jpeg2000.heif', 'image/heif heif'],
+  ['generic.heic', 'image/heif heif', 'generic.heif', 'image/heic'],
+  ['shape.stl', 'model/stl stl', 'shape.stl', 'model/x.stl-ascii'],
+  ['binary.stl', 'model/stl stl', 'binary.stl', 'application/sla'],
+  ['solid.stl', 'model/stl stl'],
+  ['phone.m4a', 'audio/mp4 m4a'],
+  ['book.m4b', 'audio/mp4 m4a', 'book.m4b', 'audio/x-m4b'],
+  ['sound-first.wmv', 'video/x-ms-asf asf', 'film.asf', 'video/x-ms-wmv'],
+  ['two-sounds.wma', 'audio/x-ms-wma wma'],
+  ['studio.wav', 'audio/wav wav'],
+  ['tagged.ac3', 'audio/vnd.dolby.dd-raw ac3', 'tagged.ac3', 'audio/ac3'],
+  ['padded.mp3', 'audio/mpeg mp3'],
+  ['printed.pdf', 'application/pdf pdf'],
+  ['wrapped.pdf', 'application/pdf pdf'],
 ]
 
 /** Files that lie, are two things at once, or nothing known. */
@@ -208,6 +273,12 @@ const dishonest: readonly Row[] = [
   ['one-zero.bin', unknown],
   ['one-letter.txt', text],
   ['one-high.bin', unknown, 'one.txt', 'text/plain'],
+  ['drawing.vsdm', `${visio}.drawing.macroenabled.12 vsdm`, 'photo.jpg', 'image/jpeg'],
+  ['letter.pages', `${apple}.pages pages`, 'letter.numbers', `${apple}.numbers`],
+  ['attached.msg', 'application/vnd.ms-outlook msg', 'letter.doc', 'application/msword'],
+  ['embedded.xls', excel, 'letter.doc', 'application/msword'],
+  ['embedded.xls', excel, 'upload', unknown],
+  ['cyrillic.txt', 'text/plain txt', 'photo.jpg', 'image/jpeg'],
   ['sync.bin', unknown, 'sync.bin', unknown],
   ['zlib.bin', unknown],
   ['empty', unknown],
@@ -222,7 +293,7 @@ const toSample = ([file, expected, name = file, declared]: Row): Sample => {
   return { file, name, declared: declared ?? null, contentType, format, charset }
 }
 
-export const honestSamples: readonly Sample[] = honest.map(toSample)
+export const honestSamples: readonly Sample[] = [...honest, ...rare].map(toSample)
 export const dishonestSamples: readonly Sample[] = dishonest.map(toSample)
 export const samples: readonly Sample[] = [...honestSamples, ...dishonestSamples]
 

@@ -11,7 +11,12 @@ export interface Sending {
   readonly name: string
   readonly declared: string | null
   /** What the record must say; `undefined`: only that it holds together. */
-  readonly expected?: { readonly contentType: string; readonly charset: string | null }
+  readonly expected?: {
+    readonly contentType: string
+    readonly charset: string | null
+    /** Width, height and seconds, to a tenth. */
+    readonly facts?: readonly [width: number | null, height: number | null, duration: number | null]
+  }
 }
 
 export interface Sent extends Sending {
@@ -31,6 +36,14 @@ const mediaNames = [
   ['sound.flac', 'audio/flac'], ['sound.ogg', 'audio/ogg'], ['sound.opus', 'audio/ogg'], ['sound.m4a', 'audio/mp4'], ['sound.aac', 'audio/aac'],
 ] as const // prettier-ignore
 
+/** Films and sounds whose facts are found in other places than those of most. */
+const oddMedia = [
+  ['fields.ts', 'video/mp2t', 1920, 1080, 0.4], ['part2.ts', 'video/mp2t', 640, 360, 2], ['camera.mov', 'video/quicktime', 64, 48, 2],
+  ['partly.mp4', 'video/mp4', 64, 48, 10], ['three.webm', 'video/webm', 64, 48, 0.3], ['film.wmv', 'video/x-ms-asf', 64, 48, 2],
+  ['flac.ogg', 'audio/ogg', null, null, 2], ['gsm.wav', 'audio/wav', null, null, 2], ['layer2.mp2', 'audio/mpeg', null, null, 2],
+  ['sound.ac3', 'audio/vnd.dolby.dd-raw', null, null, 2],
+] as const // prettier-ignore
+
 /** Every sample of the types, each under its names, then those of the media. Empty ones cannot go in by the raw dialect. */
 export const sendings: readonly Sending[] = [
   ...samples
@@ -46,6 +59,12 @@ export const sendings: readonly Sending[] = [
     name,
     declared: contentType,
     expected: { contentType, charset: null },
+  })),
+  ...oddMedia.map(([name, contentType, ...facts]) => ({
+    path: join(projectRoot, 'test/samples/media', name),
+    name,
+    declared: contentType,
+    expected: { contentType, charset: null, facts },
   })),
 ]
 

@@ -1,0 +1,2 @@
+/** MIME type, format, extensions. */
+export type TypeRow = readonly [contentType: string, format: string, extensions: string]
