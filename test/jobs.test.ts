@@ -471,9 +471,9 @@ describe('the comparison of records and store', () => {
     const asked: string[] = []
     const store: typeof rig.store = {
       ...rig.store,
-      list(signal) {
+      list(abort) {
         listings++
-        return rig.store.list(signal)
+        return rig.store.list(abort)
       },
       stat(key) {
         asked.push(key)

@@ -102,7 +102,8 @@ export async function reconcile(deps: SweepDependencies, options: ReconcileOptio
     startedAt <= Date.now() - deps.orphanGraceMs && !(await records.staged(key))
 
   async function checkUploads(sound: NumberRange): Promise<boolean> {
-    for (let after = sound.start; !signal?.aborted;) {
+    for (let after = sound.start; ;) {
+      if (signal?.aborted) return false
       const stored = await records.storedUploads(after, stepSize)
       for (const upload of stored) {
         if (upload.number > sound.end) return true

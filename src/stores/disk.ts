@@ -1,6 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { access, type FileHandle, lstat, mkdir, open, opendir, readdir, realpath, rm, unlink } from 'node:fs/promises'
+import {
+  access,
+  type FileHandle,
+  lstat,
+  mkdir,
+  open,
+  opendir,
+  readdir,
+  realpath,
+  rm,
+  statfs,
+  unlink,
+} from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { ignoreMissing, notFound, storageUnavailable } from '../errors.ts'
 import { checkRange, keyPattern, type ObjectStore, type StoredObject } from '../uploads/object-store.ts'
@@ -8,7 +20,7 @@ import { joinFiles } from './disk/concat.ts'
 import { explainDisk } from './disk/explain.ts'
 import { directorySyncs, type DirectorySync, fail, failure, fileMode, syncDirectory } from './disk/files.ts'
 import { growingFile } from './disk/growing.ts'
-import { roomOn, spaceOn } from './disk/space.ts'
+import { reservedBytes, spaceOn } from './disk/space.ts'
 import { diskWriter } from './disk/writer.ts'
 
 const fanOut = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
@@ -137,8 +149,8 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
       await Promise.all(fanOut.map((folder) => checkOwn(join(directory, folder)))).catch(
         fail('A folder of the store cannot be used.'),
       )
-      const room = await roomOn(temporary).catch(fail('The free space is not known.'))
-      if (room < 0)
+      const { bavail, bsize } = await statfs(temporary).catch(fail('The free space is not known.'))
+      if (bavail * bsize < reservedBytes)
         throw storageUnavailable('The disk of the store is nearly full: uploads are refused, deletions are not.')
     },
   }

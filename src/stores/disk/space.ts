@@ -5,12 +5,12 @@ import { storageUnavailable } from '../../errors.ts'
  * Bytes that objects leave free, on a small disk a quarter of it; `/readyz` warns below the same mark. The records often lie beside them,
  * and a disk without any room would not even take the deletion that makes some.
  */
-const reservedBytes = 64 * 1024 * 1024
+export const reservedBytes = 64 * 1024 * 1024
 /** Bytes that all writers together may write before the file system is asked again. */
 const askAfterBytes = 1024 * 1024
 
 /** Bytes that objects may take, negative below the mark. */
-export async function roomOn(directory: string): Promise<number> {
+async function roomOn(directory: string): Promise<number> {
   const { bavail, blocks, bsize } = await statfs(directory)
   return bavail * bsize - Math.min(reservedBytes, (blocks * bsize) / 4)
 }
