@@ -120,7 +120,6 @@ export async function reconcile(deps: SweepDependencies, options: ReconcileOptio
       }
       if (stored.length < stepSize) return false
     }
-    return false
   }
 
   /** Looks for them again: keys of very many would not fit into memory. */
