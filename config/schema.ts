@@ -99,6 +99,11 @@ const database = z.strictObject({
 const storage = z.strictObject({
   driver: option(oneOf(['disk', 's3']), 'disk', { variable: 'FAIRLEAD_STORAGE', meaning: 'Where the files are.' }),
   directory: absent(path, '<dataDir>/objects', { meaning: 'Folder of the `disk` driver.' }),
+  required: option(yesOrNo, true, {
+    variable: 'FAIRLEAD_STORAGE_REQUIRED',
+    meaning:
+      'Whether a store that does not answer stops the start; otherwise the log says so, and `/readyz` until it does.',
+  }),
 })
 
 const metrics = z.strictObject({

@@ -20,6 +20,7 @@ import { originReader, proxyTest } from './http/origin.ts'
 import { page } from './http/page.ts'
 import { limited } from './http/rate-limit.ts'
 import { startHttpServer } from './http/server.ts'
+import { needsItsSecret, prepareStore, refuseForeignStore } from './first-start.ts'
 import { lockFolder } from './folder-lock.ts'
 import { objectJobs } from './jobs/objects.ts'
 import { startSweep, type SweepDependencies } from './jobs/sweep.ts'
@@ -73,21 +74,24 @@ export const startGateway = async (config: Config, log: Logger): Promise<Listeni
  * @throws {ConfigError} in one line, when it cannot start as it is configured.
  */
 export async function openGateway(config: Config, log: Logger): Promise<OpenGateway> {
-  const secret = await loadSecret(config.dataDir, config.secret)
-  if (secret.warning !== null) log.warn(secret.warning)
   const verifyToken = await tokenVerifier(config.jwt, log)
   const lock = lockFolder(config.dataDir)
   let metricsServer: Awaited<ReturnType<typeof startMetricsServer>> | undefined
   const { token, port: metricsPort, host: metricsHost } = config.metrics
   const wanted = token !== undefined || metricsPort !== undefined
   const metrics = wanted ? (await import('./metrics/metrics.ts')).startMetrics(log) : undefined
-  const opened = await openRecords(config)
+  const opened = await openRecords(config, { verify: true })
+  const mayMake = !(await needsItsSecret(opened))
+  const secret = await loadSecret(config.dataDir, config.secret, { mayMake })
+  if (secret.warning !== null) log.warn(secret.warning)
   const records = metrics?.records(opened) ?? opened
   const files = await openStore(config, records)
   const store = metrics?.store(files) ?? files
   metrics?.bodyMemory('gathers', () => processBudget.heldBytes())
   metrics?.bodyMemory('store', () => store.heldBytes?.() ?? 0)
-  await store.recover()
+  const storeFault = await prepareStore(store, config.storage.required)
+  if (storeFault === undefined) await refuseForeignStore(records, store)
+  else log.error({}, storeFault)
 
   for (const plugin of config.plugins)
     await plugin.setup?.({ log, directory: () => pluginFolder(config.dataDir, plugin.name) })
@@ -142,6 +146,7 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     intervalMs: config.sweep.interval * secondMs,
     keepEndedMs: config.sweep.keepEnded * secondMs,
     wakeJobs,
+    onCompared: metrics?.keptOrphans,
     log,
   })
 
