@@ -23,7 +23,7 @@ export interface Lingerer {
    * closed before is reset, and clients that send all before they read would never see the answer.
    *
    * @param bytes of the body still to come; `null`: unknown
-   * @param isWanted whether the client is sending without having been told to go on
+   * @param isSent whether the client is sending without having been told to go on
    */
   end(req: IncomingMessage, res: ServerResponse, bytes: number | null, isSent: boolean): void
   /** For an answer after which the connection goes on: what is left of the body has to come soon. */
@@ -65,7 +65,10 @@ export function lingerer(): Lingerer {
   return {
     end(req, res, bytes, isSent) {
       const end = (): void => {
-        if (!res.writableEnded) res.end()
+        if (res.writableEnded) return
+        res.end()
+        // Where the runtime keeps the connection all the same: what is left of the body could be read as a request.
+        setTimeout(() => req.socket.destroy(), shortMs).unref()
       }
       if (isSent && !stopped && dropping.size < maxDropped && (bytes === null || bytes <= dropBytes))
         return drop(req, end)
