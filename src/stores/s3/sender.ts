@@ -2,7 +2,7 @@ import type { S3Client } from '@aws-sdk/client-s3'
 import { sendObject, sendPart } from './bodies.ts'
 import type { GrowthRecord } from './growth.ts'
 import type { Lease } from './memory.ts'
-import { beginMultipart, completeMultipart, emptyPart, objectType, type Target } from './multipart.ts'
+import { beginMultipart, completeMultipart, emptyPart, type Target } from './multipart.ts'
 
 /** Bytes that are cut to be sent. The first of them may be on record, the others are in memory. */
 export interface Part {
