@@ -15,8 +15,8 @@ export interface TimelyDependencies {
  * moves on; a part that is complete lives as long as another one that belongs to it.
  */
 export function timelyRecords(records: Records, { store, resumeWithinMs, isRunning }: TimelyDependencies): Records {
-  async function get(id: string): Promise<Upload | undefined> {
-    const upload = await records.get(id)
+  async function get(...asked: Parameters<Records['get']>): Promise<Upload | undefined> {
+    const upload = await records.get(...asked)
     return upload && timely(upload)
   }
 
