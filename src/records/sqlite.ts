@@ -4,6 +4,7 @@ import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryComp
 import { storageUnavailable } from '../errors.ts'
 import type { Records } from '../uploads/records.ts'
 import { migrate, type Migrated } from './migrate.ts'
+import { type Ballast, ballast } from './ballast.ts'
 import type { Operation } from './query.ts'
 import { recordsOn, type Driver, type RecordsOptions } from './records.ts'
 import type { Schema } from './schema.ts'
@@ -21,7 +22,7 @@ export const damagedRemedy =
   'Stop the server, and restore the database from a backup, or save what can be read: sqlite3 fairlead.db .recover | sqlite3 new.db.'
 
 export interface SqliteOptions extends RecordsOptions {
-  /** The file is looked through first, and not opened when it is damaged. */
+  /** For a server: the file is looked through first, and not opened when it is damaged; and it keeps some room for itself. */
   readonly verify?: boolean
   /** Path of the database file; made when there is none. */
   readonly path: string
@@ -43,7 +44,9 @@ export function sqliteRecords(options: SqliteOptions): Records {
       createQueryCompiler: () => new SqliteQueryCompiler(),
     },
   })
-  return recordsOn(writer, sqliteDriver(db), options)
+  const room = ballast(options.path)
+  if (options.verify) room.take()
+  return recordsOn(writer, sqliteDriver(db, room), options)
 }
 
 /** Brings the file's tables to this program's version, and tells what it was. */
@@ -80,6 +83,9 @@ function refuseDamage(db: Database.Database): void {
 /** Another process holds the file for too long, or the disk is full or broken: another time it may work. */
 const passingCodes = ['SQLITE_BUSY', 'SQLITE_FULL', 'SQLITE_IOERR']
 
+const isFull = (failure: unknown): boolean =>
+  failure instanceof Database.SqliteError && failure.code.startsWith('SQLITE_FULL')
+
 /** Pages of the file are not as they were written. */
 const damageCodes = ['SQLITE_CORRUPT', 'SQLITE_NOTADB']
 
@@ -101,7 +107,7 @@ interface Waiting {
  * Group commit: every operation of one turn of the event loop goes into one transaction, each in a savepoint of its own, and is
  * answered after the commit. Nothing is open between turns, so reads on the same connection see whole operations only.
  */
-function sqliteDriver(db: Database.Database): Driver {
+function sqliteDriver(db: Database.Database, room: Ballast): Driver {
   const statements = new Map<string, Database.Statement<unknown[], never>>()
   const begin = db.prepare('BEGIN IMMEDIATE')
   const commit = db.prepare('COMMIT')
@@ -150,21 +156,7 @@ function sqliteDriver(db: Database.Database): Driver {
     if (waiting.length > 0) setImmediate(flush)
     const failures = new Map<Waiting, unknown>()
     try {
-      begin.run()
-      for (const one of batch) {
-        mark.run()
-        try {
-          one.run()
-          keep.run()
-        } catch (failure) {
-          // A full or broken disk ends the whole transaction: then nothing of the batch was done.
-          if (!db.inTransaction) throw failure
-          failures.set(one, failure)
-          undo.run()
-          keep.run()
-        }
-      }
-      commit.run()
+      commitAll(batch, failures)
     } catch (failure) {
       if (db.inTransaction) db.exec('ROLLBACK')
       for (const one of batch) one.settle(failure)
@@ -173,6 +165,35 @@ function sqliteDriver(db: Database.Database): Driver {
     for (const one of batch) one.settle(failures.get(one))
   }
 
+  /** A disk without a free byte must not keep anybody from deleting: once more, with the room that was kept for it. */
+  function commitAll(batch: readonly Waiting[], failures: Map<Waiting, unknown>): void {
+    try {
+      commitOnce(batch, failures)
+    } catch (failure) {
+      if (db.inTransaction) db.exec('ROLLBACK')
+      if (!isFull(failure) || !room.drop()) throw failure
+      failures.clear()
+      commitOnce(batch, failures)
+    }
+  }
+
+  function commitOnce(batch: readonly Waiting[], failures: Map<Waiting, unknown>): void {
+    begin.run()
+    for (const one of batch) {
+      mark.run()
+      try {
+        one.run()
+        keep.run()
+      } catch (failure) {
+        // A full or broken disk ends the whole transaction: then nothing of the batch was done.
+        if (!db.inTransaction || isFull(failure)) throw failure
+        failures.set(one, failure)
+        undo.run()
+        keep.run()
+      }
+    }
+    commit.run()
+  }
   return {
     submit<T>(operation: () => Operation<T>): Promise<T> {
       return new Promise<T>((resolve, reject) => {

@@ -8,6 +8,8 @@ import { storageUnavailable } from '../../errors.ts'
 export const reservedBytes = 64 * 1024 * 1024
 /** Bytes that all writers together may write before the file system is asked again. */
 const askAfterBytes = 1024 * 1024
+/** Milliseconds for which an answer is believed: others may fill the disk meanwhile. */
+const believedMs = 1_000
 
 /** Bytes that objects may take, negative below the mark. */
 async function roomOn(directory: string): Promise<number> {
@@ -20,9 +22,12 @@ export type Space = (bytes: number) => Promise<void>
 
 export function spaceOn(directory: string): Space {
   let left = 0
+  let askedAt = -Infinity
   return async (bytes) => {
     left -= bytes
-    if (left >= 0) return
+    const now = performance.now()
+    if (left >= 0 && now - askedAt < believedMs) return
+    askedAt = now
     const free = await roomOn(directory).catch(() => undefined) // who may not ask hears it from the write
     if (free === undefined) return
     if (free < bytes) throw storageUnavailable('The disk of the store is full.')
