@@ -76,16 +76,21 @@ export const startGateway = async (config: Config, log: Logger): Promise<Listeni
 export async function openGateway(config: Config, log: Logger): Promise<OpenGateway> {
   const verifyToken = await tokenVerifier(config.jwt, log)
   const lock = lockFolder(config.dataDir)
+  // What is open when the start is refused is closed again: a program around the gateway may go on, and try once more.
+  await using refused = new AsyncDisposableStack()
+  refused.defer(() => lock.release())
   let metricsServer: Awaited<ReturnType<typeof startMetricsServer>> | undefined
   const { token, port: metricsPort, host: metricsHost } = config.metrics
   const wanted = token !== undefined || metricsPort !== undefined
   const metrics = wanted ? (await import('./metrics/metrics.ts')).startMetrics(log) : undefined
   const opened = await openRecords(config, { verify: true })
+  refused.defer(() => opened.close())
   const mayMake = !(await needsItsSecret(opened))
   const secret = await loadSecret(config.dataDir, config.secret, { mayMake })
   if (secret.warning !== null) log.warn(secret.warning)
   const records = metrics?.records(opened) ?? opened
   const files = await openStore(config, records)
+  refused.defer(() => files.close?.())
   const store = metrics?.store(files) ?? files
   metrics?.bodyMemory('gathers', () => processBudget.heldBytes())
   metrics?.bodyMemory('store', () => store.heldBytes?.() ?? 0)
@@ -126,6 +131,7 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     onError: (err, uploadId) => log.error({ err, uploadId }, 'a verdict could not be reached'),
   })
   await service.recover()
+  refused.move()
   const worker = startWorker(
     records,
     {

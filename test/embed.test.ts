@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -59,6 +59,15 @@ describe('inside of another program', () => {
     const script = /<script[^>]* src="([^"]+)"/.exec(await page.text())?.[1] ?? ''
     expect((await fetch(new URL(script, page.url))).status).toBe(200)
     expect((await fetch(`${url}/my%20uploads/`, { redirect: 'manual' })).status).toBe(200)
+  })
+
+  it('leaves nothing open when it cannot start, and may be started again', async () => {
+    await mkdir(join(dataDir, 'objects', 'tmp'), { recursive: true })
+    await writeFile(join(dataDir, 'objects', 'open'), 'no folder')
+    await expect(createFairlead({ dataDir, server: { logLevel: 'silent' } })).rejects.toThrow()
+    await rm(join(dataDir, 'objects'), { recursive: true })
+    const { call } = await mounted()
+    expect((await call('GET', '/readyz')).status).toBe(200)
   })
 
   it('lets requests end that run while it closes, and refuses others', async () => {
