@@ -19,7 +19,7 @@ type Values = z.output<typeof configSchema>
 /** A configuration with every default in place: paths are absolute, sizes are bytes, times are seconds. Frozen, but for the plugins themselves. */
 export interface Config extends DeepReadonly<Omit<Values, 'database' | 'storage' | 'plugins'>> {
   readonly database: { readonly url: string; readonly path: string }
-  readonly storage: { readonly driver: 'disk' | 's3'; readonly directory: string }
+  readonly storage: { readonly driver: 'disk' | 's3'; readonly directory: string; readonly required: boolean }
   readonly plugins: readonly Plugin[]
   /** One line each about variables that change nothing, and about what an operator should know. */
   readonly warnings: readonly string[]
@@ -98,7 +98,11 @@ function places(cwd: string, { dataDir, database, storage }: Values): Pick<Confi
   return {
     dataDir: data,
     database: { url, path: resolve(cwd, parseSqliteUrl(url) ?? '') },
-    storage: { driver: storage.driver, directory: resolve(cwd, storage.directory ?? join(data, 'objects')) },
+    storage: {
+      driver: storage.driver,
+      required: storage.required,
+      directory: resolve(cwd, storage.directory ?? join(data, 'objects')),
+    },
   }
 }
 

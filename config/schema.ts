@@ -54,6 +54,15 @@ const server = z.strictObject({
   bodyIdleTimeout: option(seconds(hour), 60, {
     meaning: 'A request body from which nothing comes for this long is cut, and a download of which nothing is taken.',
   }),
+  lowestRate: option(whole(0, 1024 * 1024), 500, {
+    meaning:
+      'Bytes a second that a request body must bring, and that a client must take of an answer, over each `server.rateWindow`; slower, it is cut. 0: no limit.',
+  }),
+  rateWindow: option(seconds(hour), 60, { meaning: 'Over how long `server.lowestRate` is taken.' }),
+  connectionsPerAddress: option(whole(0, 10_000), 1_000, {
+    meaning:
+      'Connections that one address (of IPv6: one network of 64 bits) may hold at once; proxies of `server.trustProxy` may hold more. 0: no limit.',
+  }),
   corsOrigins: option(
     {
       type: z.array(parsed(values.parseOrigin)).refine((origins) => origins.length === 1 || !origins.includes('*')),
@@ -61,7 +70,10 @@ const server = z.strictObject({
       read: (text) => (text === '' ? [] : values.readList(text)),
     },
     ['*'],
-    { variable: 'FAIRLEAD_CORS_ORIGINS', meaning: 'Web pages of these origins may call the gateway.' },
+    {
+      variable: 'FAIRLEAD_CORS_ORIGINS',
+      meaning: 'Web pages of these origins may call the gateway; with cookies too when they are listed, never by `*`.',
+    },
   ),
   page: option(yesOrNo, true, { meaning: 'Whether `/` is a page to try the gateway with.' }),
   logLevel: option(oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']), 'info', {
@@ -87,6 +99,11 @@ const database = z.strictObject({
 const storage = z.strictObject({
   driver: option(oneOf(['disk', 's3']), 'disk', { variable: 'FAIRLEAD_STORAGE', meaning: 'Where the files are.' }),
   directory: absent(path, '<dataDir>/objects', { meaning: 'Folder of the `disk` driver.' }),
+  required: option(yesOrNo, true, {
+    variable: 'FAIRLEAD_STORAGE_REQUIRED',
+    meaning:
+      'Whether a store that does not answer stops the start; otherwise the log says so, and `/readyz` until it does.',
+  }),
 })
 
 const metrics = z.strictObject({

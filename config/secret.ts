@@ -19,13 +19,24 @@ export interface Secret {
  * The key that signs URLs and tokens: the configured one, or one that is made at the first start and kept in `<dataDir>/secret`.
  * Processes that start at the same time end with the same one.
  *
+ * @param options `mayMake`: whether one may be made, where there is none
  * @throws {ConfigError} when the file holds something else, or cannot be read or written.
  */
-export async function loadSecret(dataDir: string, configured: string | null): Promise<Secret> {
+export async function loadSecret(
+  dataDir: string,
+  configured: string | null,
+  { mayMake = true }: { readonly mayMake?: boolean } = {},
+): Promise<Secret> {
   if (configured !== null) return { bytes: new TextEncoder().encode(configured), warning: null }
   const path = join(dataDir, 'secret')
   try {
-    return (await readSecret(path)) ?? (await createSecret(dataDir, path))
+    const kept = await readSecret(path)
+    if (!kept && !mayMake)
+      throw new ConfigError(
+        `The signing secret ${oneLine(path)} is missing, but there are uploads that were made with it: restore it from a backup (or set FAIRLEAD_SECRET), ` +
+          `or, to give up every URL that it signed, make a new one: openssl rand -hex 32 > ${oneLine(path)}`,
+      )
+    return kept ?? (await createSecret(dataDir, path))
   } catch (cause) {
     if (cause instanceof ConfigError) throw cause
     const reason = oneLine(cause instanceof Error ? cause.message : String(cause))

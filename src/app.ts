@@ -16,10 +16,11 @@ import { type HttpHandler, httpHandler, type Route } from './http/handler.ts'
 import { measureRequests, metricsRoute, startMetricsServer } from './http/metrics.ts'
 import { operations } from './http/operations.ts'
 import { operationsApi, pageApi } from './http/operations-api.ts'
-import { originReader } from './http/origin.ts'
+import { originReader, proxyTest } from './http/origin.ts'
 import { page } from './http/page.ts'
 import { limited } from './http/rate-limit.ts'
 import { startHttpServer } from './http/server.ts'
+import { needsItsSecret, prepareStore, refuseForeignStore } from './first-start.ts'
 import { lockFolder } from './folder-lock.ts'
 import { objectJobs } from './jobs/objects.ts'
 import { startSweep, type SweepDependencies } from './jobs/sweep.ts'
@@ -73,21 +74,24 @@ export const startGateway = async (config: Config, log: Logger): Promise<Listeni
  * @throws {ConfigError} in one line, when it cannot start as it is configured.
  */
 export async function openGateway(config: Config, log: Logger): Promise<OpenGateway> {
-  const secret = await loadSecret(config.dataDir, config.secret)
-  if (secret.warning !== null) log.warn(secret.warning)
   const verifyToken = await tokenVerifier(config.jwt, log)
   const lock = lockFolder(config.dataDir)
   let metricsServer: Awaited<ReturnType<typeof startMetricsServer>> | undefined
   const { token, port: metricsPort, host: metricsHost } = config.metrics
   const wanted = token !== undefined || metricsPort !== undefined
   const metrics = wanted ? (await import('./metrics/metrics.ts')).startMetrics(log) : undefined
-  const opened = await openRecords(config)
+  const opened = await openRecords(config, { verify: true })
+  const mayMake = !(await needsItsSecret(opened))
+  const secret = await loadSecret(config.dataDir, config.secret, { mayMake })
+  if (secret.warning !== null) log.warn(secret.warning)
   const records = metrics?.records(opened) ?? opened
   const files = await openStore(config, records)
   const store = metrics?.store(files) ?? files
   metrics?.bodyMemory('gathers', () => processBudget.heldBytes())
   metrics?.bodyMemory('store', () => store.heldBytes?.() ?? 0)
-  await store.recover()
+  const storeFault = await prepareStore(store, config.storage.required)
+  if (storeFault === undefined) await refuseForeignStore(records, store)
+  else log.error({}, storeFault)
 
   for (const plugin of config.plugins)
     await plugin.setup?.({ log, directory: () => pluginFolder(config.dataDir, plugin.name) })
@@ -95,6 +99,9 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
   const pipeline = pluginRunner({ plugins, store, log })
   const tokens = makeTokens(secret.bytes, previousSecrets(config.secretPrevious))
   let stopping = false
+  const bodyIdleMs = config.server.bodyIdleTimeout * secondMs
+  const { lowestRate, rateWindow } = config.server
+  const lowestPace = lowestRate === 0 ? undefined : { bytesPerSecond: lowestRate, windowMs: rateWindow * secondMs }
   const wakeJobs = () => worker.wake()
   const service = uploadService({
     records,
@@ -105,7 +112,8 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
       categories: config.categories,
       projectMode: config.projects.mode,
     },
-    bodyIdleMs: config.server.bodyIdleTimeout * secondMs,
+    bodyIdleMs,
+    lowestPace,
     presignTtlMs: config.presign.ttl * secondMs,
     confirmWithinMs: config.presign.confirmWithin * secondMs,
     resumeWithinMs: config.tus.expiry * secondMs,
@@ -138,6 +146,7 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     intervalMs: config.sweep.interval * secondMs,
     keepEndedMs: config.sweep.keepEnded * secondMs,
     wakeJobs,
+    onCompared: metrics?.keptOrphans,
     log,
   })
 
@@ -165,7 +174,8 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     once: idempotency(records),
     storeName: store.name,
     multipartThreshold: config.presign.multipartThreshold,
-    bodyIdleMs: config.server.bodyIdleTimeout * secondMs,
+    bodyIdleMs,
+    lowestPace,
     relativeLocation: config.tus.relativeLocation,
     inlinePdf: config.download.inlinePdf,
   }
@@ -187,6 +197,7 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
       documentation(routes, [...dialects.flatMap(({ api }) => api(facts)), ...about], guides)
       for (const dialect of dialects) dialect.routes(routes, dependencies)
     },
+    unread: { idleMs: bodyIdleMs, lowestPace },
     measure: metrics && measureRequests(metrics),
     log,
   })
@@ -200,8 +211,10 @@ export async function openGateway(config: Config, log: Logger): Promise<OpenGate
     ...open,
     async listen() {
       const connection = metrics?.connection
-      const { host, port } = config.server
-      const server = await startHttpServer(handler, { host, port, connection }).catch(cannotListen(host, port))
+      const { host, port, corsOrigins, connectionsPerAddress, trustProxy } = config.server
+      const isProxy = proxyTest(trustProxy)
+      const asked = { host, port, corsOrigins, connectionsPerAddress, isProxy, connection }
+      const server = await startHttpServer(handler, asked).catch(cannotListen(host, port))
       return { ...open, url: server.url, stop: () => stop((graceMs) => server.stop(graceMs)) }
     },
   }

@@ -132,6 +132,11 @@ const variables: Readonly<Record<string, Case>> = {
     bad: ['sqlite:', '/srv/a.db', 'sqlite::memory:', 'sqlite://data/a.db', 'postgres://u:pw@h/db', 'mysql://h/db'],
   },
   FAIRLEAD_STORAGE: { pick: (config) => config.storage.driver, good: { disk: 'disk' }, bad: ['S3', 'Disk'] },
+  FAIRLEAD_STORAGE_REQUIRED: {
+    pick: (config) => config.storage.required,
+    good: { true: true, false: false },
+    bad: ['maybe'],
+  },
   FAIRLEAD_S3_BUCKET: {
     pick: (config) => config.s3.bucket,
     good: { 'my-files': 'my-files', 'a.b.c': 'a.b.c' },

@@ -383,7 +383,14 @@ describe('the comparison of records and store', () => {
     await receive()
     const pending = await rig.service.create(principal, draft())
     await rig.service.put(pending.id, bodyOf('hello'))
-    expect(await compare(-1_000, false)).toEqual({ findings: [], objects: 2, uploads: 2, orphans: [] })
+    expect(await compare(-1_000, false)).toEqual({
+      findings: [],
+      objects: 2,
+      uploads: 2,
+      orphans: [],
+      removed: 0,
+      kept: 0,
+    })
     await rig.expectClean()
   })
 
@@ -396,12 +403,14 @@ describe('the comparison of records and store', () => {
     await rig.records.abandon(doomed)
     const all = [upload.objectKey, orphan, staged, doomed]
 
-    expect(await compare(minuteMs, false)).toEqual({ findings: [], objects: 4, uploads: 1, orphans: [] })
+    expect(await compare(minuteMs, false)).toMatchObject({ findings: [], objects: 4, uploads: 1, orphans: [] })
     expect(await compare(-1_000, true)).toEqual({
       findings: [`Object ${orphan} belongs to no upload.`],
       objects: 4,
       uploads: 1,
       orphans: [orphan],
+      removed: 0,
+      kept: 0,
     })
     expect(new Set(await rig.objects())).toEqual(new Set(all))
 
@@ -427,6 +436,54 @@ describe('the comparison of records and store', () => {
     for (const { id } of [gone, cut]) await rig.service.remove(principal, id)
     await rig.work()
     expect(await compare(0, false)).toMatchObject({ findings: [], objects: 1, uploads: 1 })
+  })
+
+  it('removes nothing where so much has no record that rather the records are missing, until an operator confirms', async () => {
+    await start()
+    await receive()
+    for (let i = 0; i < 101; i++) await putObject()
+    const found = await compare(-1_000, false)
+    expect(found).toMatchObject({ removed: 0, kept: 101, objects: 102, uploads: 1 })
+    expect(found.findings).toEqual([expect.stringMatching(/^101 of 102 objects .*fairlead doctor --remove-orphans/)])
+    await rig.work()
+    expect(await rig.objects()).toHaveLength(102)
+
+    const deps = { records: rig.records, store: rig.store, orphanGraceMs: -1_000 }
+    expect(await reconcile(deps, { dryRun: false, removeOrphans: true })).toMatchObject({ removed: 101, kept: 0 })
+    await rig.work()
+    expect(await rig.objects()).toHaveLength(1)
+  })
+
+  it('removes a hundred without a question, also where they are all there is', async () => {
+    await start()
+    for (let i = 0; i < 100; i++) await putObject()
+    expect(await compare(-1_000, false)).toMatchObject({ findings: [], removed: 100, kept: 0 })
+    await rig.work()
+    expect(await rig.objects()).toEqual([])
+  })
+
+  it('compares uploads range by range, with one listing for each', async () => {
+    await start()
+    const uploads = await Promise.all(Array.from({ length: 7 }, receive))
+    const lost = uploads[4]
+    await rig.store.remove(lost?.objectKey ?? '')
+    let listings = 0
+    const asked: string[] = []
+    const store: typeof rig.store = {
+      ...rig.store,
+      list(abort) {
+        listings++
+        return rig.store.list(abort)
+      },
+      stat(key) {
+        asked.push(key)
+        return rig.store.stat(key)
+      },
+    }
+    const deps = { records: rig.records, store, orphanGraceMs: 0, uploadsOfOneListing: 3 }
+    const { findings, uploads: compared } = await reconcile(deps, { dryRun: true })
+    expect({ compared, listings, asked }).toEqual({ compared: 7, listings: 3, asked: [lost?.objectKey] })
+    expect(findings).toEqual([expect.stringMatching(`^The object of upload ${lost?.id} .* is missing`)])
   })
 
   it('tells the first of very many, and how many more there are', async () => {

@@ -39,17 +39,18 @@ interface Examination {
   readonly waiting: number
 }
 
-const nothing: Reconciled = { findings: [], objects: 0, uploads: 0, orphans: [] }
+const nothing: Reconciled = { findings: [], objects: 0, uploads: 0, orphans: [], removed: 0, kept: 0 }
 
 interface Options {
   readonly dryRun: boolean
   readonly setCors: boolean
+  readonly removeOrphans: boolean
 }
 
 async function examineStore(
   records: Records,
   config: Config,
-  { dryRun, setCors }: Options,
+  { dryRun, setCors, removeOrphans }: Options,
 ): Promise<{ readonly found: readonly Check[]; readonly compared: Reconciled }> {
   const store = await openStore(config, records)
   try {
@@ -58,7 +59,7 @@ async function examineStore(
     const { checks, usable } = await checkStore(store, { dryRun, setCors, origins, downloads })
     if (!usable) return { found: checks, compared: nothing }
     try {
-      const compared = await reconcile(sweepDependencies(config, records, store), { dryRun })
+      const compared = await reconcile(sweepDependencies(config, records, store), { dryRun, removeOrphans })
       return { found: [...checks, ...checksOf('objects', compared.findings)], compared }
     } catch (error) {
       if (!(error instanceof UploadError && error.code === 'storage_failed')) throw error
@@ -85,19 +86,22 @@ async function examine(records: Records, config: Config, options: Options): Prom
 /** For those who run an installation: is everything as it should be, and what to do when not. */
 export const doctorCommands: readonly Command[] = [
   {
-    usage: 'doctor [--dry-run] [--set-cors]',
-    help: 'tries records, store and server with an upload of its own, and says what is wrong; objects without a record are removed. --dry-run only looks; --set-cors lets your web pages send to the bucket',
-    switches: ['dry-run', 'set-cors'],
+    usage: 'doctor [--dry-run] [--set-cors] [--remove-orphans]',
+    help: 'tries records, store and server with an upload of its own, and says what is wrong; objects without a record are removed, where they are few. --dry-run only looks; --set-cors lets your web pages send to the bucket; --remove-orphans confirms that objects without a record go, however many they are',
+    switches: ['dry-run', 'set-cors', 'remove-orphans'],
     async run({ flags }) {
       const dryRun = flags['dry-run'] === true
       const setCors = flags['set-cors'] === true
+      const removeOrphans = flags['remove-orphans'] === true
+      if (dryRun && removeOrphans)
+        throw new UsageError('--remove-orphans removes, and --dry-run does not: leave one out.')
       if (dryRun && setCors) throw new UsageError('--set-cors writes, and --dry-run does not: leave one out.')
       return withRecords(async (records, config) => {
         if (setCors && config.storage.driver !== 's3')
           throw new UsageError('--set-cors is for the s3 driver: only a bucket has CORS rules of its own.')
-        const { checks, compared, waiting } = await examine(records, config, { dryRun, setCors })
+        const { checks, compared, waiting } = await examine(records, config, { dryRun, setCors, removeOrphans })
         const findings = checks.filter(({ ok }) => !ok).map(findingOf)
-        const removed = dryRun ? 0 : compared.orphans.length
+        const { removed } = compared
         const checked = { objects: compared.objects, uploads: compared.uploads, jobs_waiting: waiting }
         const lines = checks.map(lineOf)
         if (removed > 0) lines.push(`Being removed: ${counted(removed, 'object')} without a record.`)

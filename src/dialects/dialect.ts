@@ -5,6 +5,7 @@ import type { Ctx, Routes } from '../http/context.ts'
 import type { Once } from '../http/idempotency.ts'
 import type { Catalog } from '../uploads/catalog.ts'
 import { canonicalType } from '../uploads/names.ts'
+import type { Pace } from '../uploads/pace.ts'
 import { cutName, maxFilenameLength } from '../uploads/policy.ts'
 import type { UploadService } from '../uploads/service.ts'
 import type { UploadUrls } from '../uploads/upload-url.ts'
@@ -23,6 +24,7 @@ export interface DialectDependencies extends ApiFacts {
   readonly multipartThreshold: number | undefined
   /** Milliseconds without a byte after which a body is given up. */
   readonly bodyIdleMs: number
+  readonly lowestPace?: Pace | undefined
   /** The address of a tus upload is told without scheme and host. */
   readonly relativeLocation: boolean
   /** PDF files may be shown in the browser. */

@@ -18,7 +18,7 @@ export const downloads: Dialect = (routes, deps) => {
 }
 
 /** Answers with the bytes of the upload whose id the path has. */
-export function downloader({ catalog, authenticate, inlinePdf, bodyIdleMs }: DialectDependencies) {
+export function downloader({ catalog, authenticate, inlinePdf }: DialectDependencies) {
   return async (ctx: Ctx): Promise<void> => {
     const id = param(ctx, 'id').toLowerCase()
     const token = tokenOf(ctx)
@@ -33,7 +33,6 @@ export function downloader({ catalog, authenticate, inlinePdf, bodyIdleMs }: Dia
       ctx.status = 304
       return
     }
-    cutWhenUnread(ctx, bodyIdleMs)
     await send(ctx, catalog, upload)
   }
 }
@@ -194,17 +193,6 @@ async function* toTheEnd(bytes: Readable, length: number): AsyncGenerator<Uint8A
     throw cause instanceof UploadError ? cause : new UploadError('storage_failed', message, { cause })
   }
   if (seen !== length) throw new UploadError('storage_failed', message)
-}
-
-/** A client that takes no more of an answer would hold its connection, and the one to the store or a file, for as long as it likes. */
-function cutWhenUnread({ req: { socket }, res }: Ctx, idleMs: number): void {
-  res.setTimeout(idleMs, () => {
-    // When nothing waits for the client, it is the store that takes its time.
-    if (res.writableLength > 0) res.destroy()
-    else socket.setTimeout(idleMs)
-  })
-  // Before the server sets the time for which the idle connection is kept.
-  res.prependOnceListener('finish', () => socket.setTimeout(0))
 }
 
 async function sendParts(ctx: Ctx, catalog: Catalog, upload: Upload, ranges: readonly ByteRange[]): Promise<void> {

@@ -109,6 +109,7 @@ async function fill(ctx: Ctx, deps: DialectDependencies, { projectId, body, add 
     maxFiles: deps.filesPerBatch,
     digests: body.digests ?? [],
     idleTimeoutMs: deps.bodyIdleMs,
+    lowestPace: deps.lowestPace,
   })
   for await (const part of parts) {
     if (part.kind === 'field') {

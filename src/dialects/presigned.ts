@@ -82,14 +82,14 @@ export const presigned: Dialect = (routes, deps) => {
   })
 
   routes.put(`${uploadUrlPath}/:id`, async (ctx) => {
-    const { upload, finish } = await uploadUrls.verify({
+    const { upload, finish, endsAt } = await uploadUrls.verify({
       id: param(ctx, 'id'),
       expires: queryValue(ctx, 'expires'),
       signature: queryValue(ctx, 'signature'),
       finish: queryValue(ctx, 'finish'),
       header: (name) => ctx.get(name),
     })
-    const stored = await service.put(upload.id, bodyOf(ctx), finish)
+    const stored = await service.put(upload.id, { ...bodyOf(ctx), endsAt }, finish)
     ctx.status = 200
     if (stored.sha256 !== null) ctx.set('ETag', `"${stored.sha256}"`)
     ctx.body = ''

@@ -18,10 +18,17 @@ export const assetNames = [...assets.keys(), 'start.js'] as const
 /** The gateway about itself: for programs, for people, for language models. Nobody needs credentials. */
 export function documentation(routes: Routes, operations: readonly Operation[], guides: readonly Guide[]): void {
   const document = openApi(operations)
+  let made: { readonly url: string; readonly bytes: Buffer } | undefined
+  /** One copy for all that read it at once, most of whom know the gateway by the same address. */
+  function documentFor(url: string): Buffer {
+    if (made?.url !== url) made = { url, bytes: Buffer.from(JSON.stringify(document(url))) }
+    return made.bytes
+  }
 
   routes.get('/openapi.json', (ctx) => {
     ctx.set('Cache-Control', 'no-cache')
-    ctx.body = document(ctx.state.origin.url)
+    ctx.type = 'application/json; charset=utf-8'
+    ctx.body = documentFor(ctx.state.origin.url)
   })
 
   routes.get('/llms.txt', (ctx) => {

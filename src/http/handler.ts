@@ -1,22 +1,25 @@
-import type { Socket } from 'node:net'
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import cors from '@koa/cors'
 import { Router } from '@koa/router'
 import Koa from 'koa'
 import type { Logger } from 'pino'
+import type { Duplex } from 'node:stream'
 import { UploadError } from '../errors.ts'
+import { acceptsJson } from './accept.ts'
 import { answerErrors } from './answer-errors.ts'
+import { connectionQueue } from './connection-queue.ts'
 import type { Ctx, RequestState, Routes } from './context.ts'
+import { allowanceOf, allowOrigins } from './cors.ts'
+import { lingerer } from './linger.ts'
 import type { Origin } from './origin.ts'
-
-/** Seconds for which a browser may remember the answer to a preflight. */
-const preflightSeconds = 86_400
+import { unreadAnswers, type UnreadAnswersOptions } from './unread-answers.ts'
 
 export interface HttpHandlerOptions {
   readonly corsOrigins: readonly string[]
   readonly origin: (req: IncomingMessage) => Origin
   readonly routes: (routes: Routes) => void
+  /** How long clients may take over their answers. @default any time */
+  readonly unread?: UnreadAnswersOptions
   /** Sees every request. */
   readonly measure?: ((ctx: Ctx, next: Koa.Next) => Promise<void>) | undefined
   readonly log: Logger
@@ -31,6 +34,8 @@ export interface HttpHandler {
   /** What is served: methods, and the path as the router has it. */
   readonly routes: readonly Route[]
   readonly answer: (req: IncomingMessage, res: ServerResponse) => void
+  /** Takes nothing more from this connection. Calls `act` when what came before is answered. */
+  endConnection(socket: Duplex, act: () => void): void
   /** Whether an answer has begun on this connection. */
   isAnswering(socket: unknown): boolean
   /**
@@ -47,16 +52,19 @@ export function httpHandler(options: HttpHandlerOptions): HttpHandler {
   let stopping = false
   let stopped = false
   const app = new Koa<RequestState>()
-  const router = new Router<RequestState>()
+  // A trailing slash is as if it were not there; case counts, as it does for the shape of an error.
+  const router = new Router<RequestState>({ sensitive: true })
+  const lingering = lingerer()
   options.routes(router)
   if (measure) app.use(measure)
   app.use(identify(options, () => stopping))
-  app.use(answerErrors(log))
-  app.use(allowOrigins(options.corsOrigins))
+  app.use(answerErrors(log, lingering))
+  app.use(allowOrigins(allowanceOf(options.corsOrigins)))
   app.use((_ctx, next) => {
     if (stopped) throw new UploadError('not_ready', 'The gateway is closed.')
     return next()
   })
+  app.use(keepPrivate)
   app.use(mustAcceptJson)
   app.use(router.routes())
   app.use(answerUnrouted)
@@ -66,27 +74,26 @@ export function httpHandler(options: HttpHandlerOptions): HttpHandler {
   const handle = app.callback()
   const running = new Set<Promise<void>>()
   const open = new Set<ServerResponse>()
-  /** Of each connection. */
-  const newest = new WeakMap<Socket, Promise<void>>()
+  const queue = connectionQueue()
+  const unread = unreadAnswers(options.unread ?? { idleMs: Infinity })
   return {
     routes: router.stack.map(({ methods, path }) => ({ methods, path: String(path) })),
     answer(req, res) {
-      const { socket } = req
       open.add(res)
       res.once('close', () => open.delete(res))
-      // What a client sends before it has its answer may build upon the request before, and waits for that one's end.
-      const before = newest.get(socket)
-      const handled = before ? before.then(() => (socket.destroyed ? undefined : handle(req, res))) : handle(req, res)
-      const answered = handled.finally(() => {
-        running.delete(answered)
-        if (newest.get(socket) === answered) newest.delete(socket)
+      const answered = queue.add(req, res, (...request) => {
+        unread.watch(res)
+        lingering.awaitRemainder(req, res)
+        return handle(...request)
       })
       running.add(answered)
-      newest.set(socket, answered)
+      void answered.finally(() => running.delete(answered))
     },
+    endConnection: (socket, act) => queue.end(socket, act),
     isAnswering: (socket) => [...open].some((res) => res.req.socket === socket && res.headersSent),
     async stop(graceMs, closed) {
       stopping = true
+      lingering.stop()
       const grace = setTimeout(() => {
         stopped = true
         for (const res of open) res.req.socket.destroy()
@@ -136,55 +143,19 @@ function answerUnrouted(ctx: Ctx): void {
   ctx.status = 204
 }
 
-/** Paths that answer with something else than JSON, or with JSON to whoever asks. */
-const noJsonPaths =
-  /^\/($|page\/|presigned\/|files(\/|$)|api\/v1\/uploads\/[^/]+\/download\/?$|docs(\/|$)|(openapi\.json|llms\.txt|metrics)\/?$)/
-
-async function mustAcceptJson(ctx: Koa.Context, next: Koa.Next): Promise<void> {
-  if (!noJsonPaths.test(ctx.path) && !ctx.accepts('application/json', 'application/problem+json'))
-    throw new UploadError('not_acceptable', 'The answer is JSON, which the Accept header excludes.')
+/** What a principal may read is no business of a cache on the way. */
+async function keepPrivate(ctx: Ctx, next: Koa.Next): Promise<void> {
   await next()
+  if (ctx.state.principal && !ctx.headerSent && !ctx.res.hasHeader('cache-control'))
+    ctx.set('Cache-Control', 'private, no-store')
 }
 
-/** Paths that answer OPTIONS themselves. */
-const discoverable = /^\/files(\/|$)/
+/** Paths that answer with something else than JSON, or with JSON to whoever asks. */
+const noJsonPaths =
+  /^\/($|page\/|presigned\/|files(\/|$)|api\/v1\/uploads\/[^/]+\/download\/?$|docs(\/|$)|(openapi\.json|llms\.txt|metrics|healthz|readyz)\/?$)/
 
-function allowOrigins(origins: readonly string[]): Koa.Middleware {
-  const any = origins.includes('*')
-  const allow = cors({
-    // A browser asks with an origin; which one is answered only when it is on the list.
-    origin: (ctx) => (any ? '*' : origins.includes(ctx.get('origin')) ? ctx.get('origin') : ''),
-    allowMethods: 'GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS',
-    exposeHeaders: [
-      'Location',
-      'Upload-Offset',
-      'Upload-Length',
-      'Upload-Metadata',
-      'Upload-Expires',
-      'Upload-Concat',
-      'Upload-Defer-Length',
-      'Upload-Record',
-      'Tus-Resumable',
-      'Tus-Version',
-      'Tus-Extension',
-      'Tus-Max-Size',
-      'Tus-Checksum-Algorithm',
-      'ETag',
-      'Content-Range',
-      'Content-Disposition',
-      'Accept-Ranges',
-      'RateLimit',
-      'RateLimit-Policy',
-      'Retry-After',
-      'X-Request-Id',
-    ],
-    maxAge: preflightSeconds,
-    keepHeadersOnError: true,
-  })
-  return async (ctx, next) => {
-    await allow(ctx, next)
-    // What the endpoint can do is also told to a preflight.
-    if (ctx.method === 'OPTIONS' && ctx.get('access-control-request-method') !== '' && discoverable.test(ctx.path))
-      await next()
-  }
+async function mustAcceptJson(ctx: Koa.Context, next: Koa.Next): Promise<void> {
+  if (!noJsonPaths.test(ctx.path) && !acceptsJson(ctx.get('accept')))
+    throw new UploadError('not_acceptable', 'The answer is JSON, which the Accept header excludes.')
+  await next()
 }

@@ -4,6 +4,7 @@ import { Dicer } from '@fastify/busboy'
 import { UploadError } from '../errors.ts'
 import { checkOf, type ExpectedDigest, mismatch } from '../uploads/digests.ts'
 import { ClientGone } from '../uploads/ingest.ts'
+import { type Pace, watchPace } from '../uploads/pace.ts'
 import {
   boundaryOf,
   invalidMultipart,
@@ -52,6 +53,8 @@ export interface FormOptions {
   readonly digests: readonly ExpectedDigest[]
   /** Milliseconds without a byte, while we are reading, after which the body is given up. */
   readonly idleTimeoutMs: number
+  /** The slowest that a body may come. @default any pace is good enough */
+  readonly lowestPace?: Pace | undefined
 }
 
 /** What the bytes of the part that is just coming go to. */
@@ -87,9 +90,12 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
   let whole = false
   let wake: (() => void) | undefined
 
+  const onSilence = (): void =>
+    fail(new UploadError('request_timeout', 'Nothing of the body has come for too long, or too little.'))
   const idle = setTimeout(() => {
-    if (!req.isPaused()) fail(new UploadError('request_timeout', 'Nothing of the body has come for too long.'))
+    if (!req.isPaused()) onSilence()
   }, options.idleTimeoutMs)
+  const pace = watchPace(options.lowestPace, () => req.isPaused(), onSilence)
 
   function fail(reason: Error): void {
     failure ??= reason
@@ -201,12 +207,16 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
 
   const onData = guarded((chunk: Buffer) => {
     idle.refresh()
+    pace.came(chunk.length)
     padding += chunk.length
     check?.update(chunk)
     parser.write(chunk)
     if (padding > maxPaddingBytes)
       return fail(invalidMultipart('There is too much between the parts, or the headers of a part do not end.'))
-    if (mustWait()) req.pause()
+    if (mustWait()) {
+      pace.held()
+      req.pause()
+    }
     wake?.()
   })
   const onEnd = guarded(() => {
@@ -259,6 +269,7 @@ export async function* formParts(req: IncomingMessage, options: FormOptions): As
     }
   } finally {
     clearTimeout(idle)
+    pace.stop()
     req.off('data', onData).off('end', onEnd).off('close', onCut)
     if (!whole) req.pause()
     failure ??= new UploadError('upload_state_conflict', 'The form was given up.')

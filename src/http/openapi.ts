@@ -72,4 +72,4 @@ const description = `Uploads by every API that clients already speak.
 
 **Limits.** A JSON body has at most ${maxJsonBytes} bytes, the headers of a request ${maxHeaderBytes}. What cannot be read as HTTP is answered with problem details and a closed connection: 400, 408 where the headers do not come in time, 431 where they are too large.
 
-**Everywhere.** A path that is not in this document is a 404 \`not_found\`, another method of a path that is here a 405 \`method_not_allowed\` with \`Allow\`. HEAD works wherever GET does. An id of another workspace and an id that never was get the same 404. Answers to web pages of the configured origins carry CORS headers; preflights need no credentials.`
+**Everywhere.** Paths are read with their case; a slash at the end is as if it were not there. A path that is not in this document is a 404 \`not_found\`, another method of a path that is here a 405 \`method_not_allowed\` with \`Allow\`. HEAD works wherever GET does. An id of another workspace and an id that never was get the same 404. Answers to web pages of the configured origins carry CORS headers; preflights need no credentials.`

@@ -28,7 +28,7 @@ export const operationsApi: readonly Operation[] = [
     id: 'health',
     summary: 'Is the process alive?',
     answers: { 200: jsonAnswer('It is.', z.strictObject({ status: z.literal('ok') }), { alive: { status: 'ok' } }) },
-    refusals: ['not_acceptable'],
+    refusals: [],
   },
   {
     ...common,
@@ -39,7 +39,7 @@ export const operationsApi: readonly Operation[] = [
     answers: {
       200: jsonAnswer('It can.', z.strictObject({ status: z.literal('ready') }), { ready: { status: 'ready' } }),
     },
-    refusals: ['not_acceptable', 'not_ready'],
+    refusals: ['not_ready'],
   },
   {
     ...common,

@@ -17,20 +17,16 @@ export interface Origin {
 
 const hostPattern = /^(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i
 
+/** Whether connections from this address bring other clients' requests. */
+export function proxyTest(trust: TrustProxy): (address: string) => boolean {
+  const trusted = trustTest(trust)
+  return (address) => trusted(address, 0)
+}
+
 /** Where a request came from and which address it asked for. Forwarded headers count only when a trusted proxy sent them. */
 export function originReader(publicUrl: string | null, trust: TrustProxy): (req: IncomingMessage) => Origin {
   const publicPath = publicUrl === null ? '' : new URL(publicUrl).pathname.replace(/\/$/, '')
-  const proxies = new BlockList()
-  if (typeof trust === 'object')
-    for (const { address, prefix, family } of trust.flatMap((cidr) => parseCidr(cidr) ?? []))
-      proxies.addSubnet(address, prefix, family)
-
-  const trusted = (address: string, hop: number): boolean => {
-    if (typeof trust === 'boolean') return trust
-    if (typeof trust === 'number') return hop < trust
-    const plain = address.replace(/^::ffff:(?=\d+\.)/, '')
-    return isIP(plain) !== 0 && proxies.check(plain, isIP(plain) === 6 ? 'ipv6' : 'ipv4')
-  }
+  const trusted = trustTest(trust)
 
   return (req) => {
     const peer = req.socket.remoteAddress ?? ''
@@ -56,3 +52,17 @@ const list = (header: string | string[] | undefined): string[] =>
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '')
+
+function trustTest(trust: TrustProxy): (address: string, hop: number) => boolean {
+  const proxies = new BlockList()
+  if (typeof trust === 'object')
+    for (const { address, prefix, family } of trust.flatMap((cidr) => parseCidr(cidr) ?? []))
+      proxies.addSubnet(address, prefix, family)
+
+  return (address, hop) => {
+    if (typeof trust === 'boolean') return trust
+    if (typeof trust === 'number') return hop < trust
+    const plain = address.replace(/^::ffff:(?=\d+\.)/, '')
+    return isIP(plain) !== 0 && proxies.check(plain, isIP(plain) === 6 ? 'ipv6' : 'ipv4')
+  }
+}

@@ -74,7 +74,7 @@ export interface AskedAs {
 
 /** A multipart POST to the presigned path is the form dialect. */
 export function shapeOf({ path, method, contentType }: AskedAs): Shape {
-  const form = path === '/api/v1/uploads' && method === 'POST' && /^multipart\//i.test(contentType)
+  const form = path.replace(/\/$/, '') === '/api/v1/uploads' && method === 'POST' && /^multipart\//i.test(contentType)
   return detailPaths.test(path) && !form ? 'detail' : 'problem'
 }
 

@@ -40,8 +40,9 @@ export function demandPlain(ctx: Ctx): void {
     throw new UploadError('unsupported_media_type', 'The body may not be compressed.')
 }
 
-/** Whether the client sends its body only when it is told to go on. */
-export const waitsForContinue = (req: IncomingMessage): boolean => /^100-continue$/i.test(req.headers.expect ?? '')
+/** Whether the client sends its body only when it is told to go on. HTTP/1.0 has no such answer: RFC 9110, section 10.1.1. */
+export const waitsForContinue = (req: IncomingMessage): boolean =>
+  req.httpVersion !== '1.0' && /^100-continue$/i.test(req.headers.expect ?? '')
 
 /** Text of which nobody says how it was written: UTF-8 where it can be, and what old devices and `btoa` write where not. */
 export function textOf(bytes: Uint8Array): string {

@@ -4,6 +4,8 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { httpUrl } from '../connection.ts'
 import { answerClientError } from './answer-errors.ts'
+import { connectionLimit } from './connection-limit.ts'
+import { allowanceOf, allowUnread } from './cors.ts'
 import type { HttpHandler } from './handler.ts'
 
 export const maxHeaderBytes = 16 * 1024
@@ -18,6 +20,12 @@ const idleCheckMs = 50
 export interface HttpServerOptions {
   readonly host: string
   readonly port: number
+  /** @default none */
+  readonly corsOrigins?: readonly string[]
+  /** Connections of one address at most; 0: any number. @default 0 */
+  readonly connectionsPerAddress?: number
+  /** Whose connections are those of many clients. @default nobody's */
+  readonly isProxy?: (address: string) => boolean
   /** Sees every connection. */
   readonly connection?: ((socket: Socket) => void) | undefined
 }
@@ -29,10 +37,9 @@ export interface HttpServer {
 }
 
 /** Listens for the handler. */
-export async function startHttpServer(
-  handler: HttpHandler,
-  { host, port, connection }: HttpServerOptions,
-): Promise<HttpServer> {
+export async function startHttpServer(handler: HttpHandler, options: HttpServerOptions): Promise<HttpServer> {
+  const { host, port, connection, corsOrigins = [], connectionsPerAddress = 0, isProxy = () => false } = options
+  const allowance = allowanceOf(corsOrigins)
   const server = createServer({
     maxHeaderSize: maxHeaderBytes,
     headersTimeout: headersTimeoutMs,
@@ -41,20 +48,28 @@ export async function startHttpServer(
   })
   server.requestTimeout = 0 // uploads may take long: their own time limit looks at silence
   server.maxConnections = maxConnections
+  // A client that has sent all it wants to say may close its side, and still waits for the answer. Node has no other name for it.
+  Object.assign(server, { httpAllowHalfOpen: true })
+  server.on('connection', connectionLimit(connectionsPerAddress, isProxy))
   if (connection) server.on('connection', connection)
-  const refuse = (error: NodeJS.ErrnoException, socket: Duplex): void => {
-    // In the middle of another answer, these words would count as a part of it.
-    if (handler.isAnswering(socket)) socket.destroy()
-    else answerClientError(error, socket)
-  }
+  const refuse = (error: NodeJS.ErrnoException, socket: Duplex, headers: Readonly<Record<string, string>>): void =>
+    handler.endConnection(socket, () => {
+      // In the middle of another answer, these words would count as a part of it.
+      if (handler.isAnswering(socket)) socket.destroy()
+      else answerClientError(error, socket, headers)
+    })
   const answer: RequestListener = (req, res) => {
-    if (isForOneHost(req)) handler.answer(req, res)
-    else refuse(new Error('The request names no host, or several.'), req.socket)
+    if (isForOneHost(req)) return handler.answer(req, res)
+    const headers = { Vary: 'Origin', ...allowance(req.headers.origin ?? '') }
+    refuse(new Error('The request names no host, or several.'), req.socket, headers)
   }
   server.on('request', answer)
   server.on('checkContinue', answer) // whoever wants the body says so
   server.on('checkExpectation', answer) // of other expectations nothing is known: RFC 9110 lets them pass
-  server.on('clientError', refuse)
+  server.on('clientError', (error, socket) => {
+    const packet: unknown = 'rawPacket' in error ? error.rawPacket : undefined
+    refuse(error, socket, allowUnread(allowance, packet instanceof Uint8Array ? packet : undefined))
+  })
   await listen(server, host, port)
 
   return {

@@ -81,6 +81,11 @@ export function startMetrics(log: PluginLog) {
   })
   const traffic = startTraffic(registers)
   const memory = new Map<string, () => number>()
+  const keptOrphans = new Gauge({
+    name: 'fairlead_orphans_kept',
+    help: 'Objects without a record that the last comparison left, as they are very many: an operator has to confirm their removal.',
+    registers,
+  })
   const bodyMemory = new Gauge({
     name: 'fairlead_body_memory_bytes',
     help: 'Memory that bodies on their way may hold now, by the part of the program that holds it.',
@@ -118,6 +123,8 @@ export function startMetrics(log: PluginLog) {
 
     /** A part of the program that holds bytes of bodies, and how many they may be now. */
     bodyMemory: (part: string, bytes: () => number): void => void memory.set(part, bytes),
+
+    keptOrphans: (count: number): void => keptOrphans.set(count),
 
     request({ seconds, ...labels }: HandledRequest): void {
       requests.inc(labels)

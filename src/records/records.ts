@@ -22,6 +22,8 @@ export interface Driver {
   /** Runs an operation that only reads, all of it at one moment. */
   readonly readAtOnce: <T>(operation: () => Operation<T>) => Promise<T>
   check(): Promise<readonly string[]>
+  /** @throws when damage was met since the start. */
+  assertSound(): Promise<void>
   close(): Promise<void>
 }
 
@@ -178,6 +180,7 @@ export function recordsOn(db: Kysely<Schema>, driver: Driver, options: RecordsOp
       return [...damage, ...breaches]
     },
     async check() {
+      await driver.assertSound()
       await read(() => accounts.workspace(''))
     },
     close: () => driver.close(),

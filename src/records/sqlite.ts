@@ -1,9 +1,10 @@
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, openSync, statSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
 import { storageUnavailable } from '../errors.ts'
 import type { Records } from '../uploads/records.ts'
 import { migrate, type Migrated } from './migrate.ts'
+import { type Ballast, ballast } from './ballast.ts'
 import type { Operation } from './query.ts'
 import { recordsOn, type Driver, type RecordsOptions } from './records.ts'
 import type { Schema } from './schema.ts'
@@ -14,7 +15,15 @@ const fileMode = 0o600
 /** Operations of one transaction at most, so that no answer waits for a long one. */
 const batchOperations = 256
 
+/** Bytes of the largest file that is looked through before it is used: it takes about a second. Of a larger one the doctor does it. */
+const largestVerified = 512 * 1024 * 1024
+
+export const damagedRemedy =
+  'Stop the server, and restore the database from a backup, or save what can be read: sqlite3 fairlead.db .recover | sqlite3 new.db.'
+
 export interface SqliteOptions extends RecordsOptions {
+  /** For a server: the file is looked through first, and not opened when it is damaged; and it keeps some room for itself. */
+  readonly verify?: boolean
   /** Path of the database file; made when there is none. */
   readonly path: string
 }
@@ -26,7 +35,7 @@ export interface SqliteOptions extends RecordsOptions {
  * @throws {Error} when the file was written by a newer version of the program.
  */
 export function sqliteRecords(options: SqliteOptions): Records {
-  const { db } = openDatabase(options.path)
+  const { db } = openDatabase(options.path, options.verify)
   const writer = new Kysely<Schema>({
     dialect: {
       createAdapter: () => new SqliteAdapter(),
@@ -35,7 +44,9 @@ export function sqliteRecords(options: SqliteOptions): Records {
       createQueryCompiler: () => new SqliteQueryCompiler(),
     },
   })
-  return recordsOn(writer, sqliteDriver(db), options)
+  const room = ballast(options.path)
+  if (options.verify) room.take()
+  return recordsOn(writer, sqliteDriver(db, room), options)
 }
 
 /** Brings the file's tables to this program's version, and tells what it was. */
@@ -45,7 +56,7 @@ export function migrateFile(path: string): Migrated {
   return migrated
 }
 
-function openDatabase(path: string): { readonly db: Database.Database; readonly migrated: Migrated } {
+function openDatabase(path: string, verify = false): { readonly db: Database.Database; readonly migrated: Migrated } {
   // Made here, so that it is for its owner only; what SQLite puts beside it takes over its permissions.
   closeSync(openSync(path, 'a', fileMode))
   const db = new Database(path, { timeout: busyTimeoutMs })
@@ -56,6 +67,7 @@ function openDatabase(path: string): { readonly db: Database.Database; readonly 
     db.pragma('cache_size = -65536')
     db.pragma('temp_store = MEMORY')
     db.pragma('journal_size_limit = 67108864')
+    if (verify && statSync(path).size <= largestVerified) refuseDamage(db)
     return { db, migrated: migrate(db) }
   } catch (cause) {
     db.close()
@@ -63,13 +75,26 @@ function openDatabase(path: string): { readonly db: Database.Database; readonly 
   }
 }
 
+function refuseDamage(db: Database.Database): void {
+  const [damage = 'ok'] = db.prepare<[], string>('PRAGMA quick_check(1)').pluck().all()
+  if (damage !== 'ok') throw new Database.SqliteError(`it is damaged (${damage})`, 'SQLITE_CORRUPT')
+}
+
 /** Another process holds the file for too long, or the disk is full or broken: another time it may work. */
 const passingCodes = ['SQLITE_BUSY', 'SQLITE_FULL', 'SQLITE_IOERR']
+
+const isFull = (failure: unknown): boolean =>
+  failure instanceof Database.SqliteError && failure.code.startsWith('SQLITE_FULL')
+
+/** Pages of the file are not as they were written. */
+const damageCodes = ['SQLITE_CORRUPT', 'SQLITE_NOTADB']
 
 function passing(failure: unknown): Error {
   const code = failure instanceof Database.SqliteError ? failure.code : ''
   if (passingCodes.some((one) => code.startsWith(one)))
-    return storageUnavailable('The records cannot be written now.', failure)
+    return storageUnavailable('The records cannot be read or written now.', failure)
+  if (damageCodes.some((one) => code.startsWith(one)))
+    return storageUnavailable(`The records are damaged. ${damagedRemedy}`, failure)
   return failure instanceof Error ? failure : new Error(String(failure))
 }
 
@@ -82,7 +107,7 @@ interface Waiting {
  * Group commit: every operation of one turn of the event loop goes into one transaction, each in a savepoint of its own, and is
  * answered after the commit. Nothing is open between turns, so reads on the same connection see whole operations only.
  */
-function sqliteDriver(db: Database.Database): Driver {
+function sqliteDriver(db: Database.Database, room: Ballast): Driver {
   const statements = new Map<string, Database.Statement<unknown[], never>>()
   const begin = db.prepare('BEGIN IMMEDIATE')
   const commit = db.prepare('COMMIT')
@@ -91,6 +116,24 @@ function sqliteDriver(db: Database.Database): Driver {
   const undo = db.prepare('ROLLBACK TO one')
   let waiting: Waiting[] = []
   let closed = false
+
+  /** The first time that a page was not as it was written: what is read later may be wrong. */
+  let damage: unknown
+
+  function explained(failure: unknown): Error {
+    const error = passing(failure)
+    if (failure instanceof Database.SqliteError && damageCodes.some((one) => failure.code.startsWith(one)))
+      damage ??= error
+    return error
+  }
+
+  function reading<T>(operation: () => Operation<T>): T {
+    try {
+      return step(operation())
+    } catch (failure) {
+      throw explained(failure)
+    }
+  }
 
   function step<T>(operation: Operation<T>): T {
     let result = operation.next([])
@@ -113,21 +156,7 @@ function sqliteDriver(db: Database.Database): Driver {
     if (waiting.length > 0) setImmediate(flush)
     const failures = new Map<Waiting, unknown>()
     try {
-      begin.run()
-      for (const one of batch) {
-        mark.run()
-        try {
-          one.run()
-          keep.run()
-        } catch (failure) {
-          // A full or broken disk ends the whole transaction: then nothing of the batch was done.
-          if (!db.inTransaction) throw failure
-          failures.set(one, failure)
-          undo.run()
-          keep.run()
-        }
-      }
-      commit.run()
+      commitAll(batch, failures)
     } catch (failure) {
       if (db.inTransaction) db.exec('ROLLBACK')
       for (const one of batch) one.settle(failure)
@@ -136,6 +165,35 @@ function sqliteDriver(db: Database.Database): Driver {
     for (const one of batch) one.settle(failures.get(one))
   }
 
+  /** A disk without a free byte must not keep anybody from deleting: once more, with the room that was kept for it. */
+  function commitAll(batch: readonly Waiting[], failures: Map<Waiting, unknown>): void {
+    try {
+      commitOnce(batch, failures)
+    } catch (failure) {
+      if (db.inTransaction) db.exec('ROLLBACK')
+      if (!isFull(failure) || !room.drop()) throw failure
+      failures.clear()
+      commitOnce(batch, failures)
+    }
+  }
+
+  function commitOnce(batch: readonly Waiting[], failures: Map<Waiting, unknown>): void {
+    begin.run()
+    for (const one of batch) {
+      mark.run()
+      try {
+        one.run()
+        keep.run()
+      } catch (failure) {
+        // A full or broken disk ends the whole transaction: then nothing of the batch was done.
+        if (!db.inTransaction || isFull(failure)) throw failure
+        failures.set(one, failure)
+        undo.run()
+        keep.run()
+      }
+    }
+    commit.run()
+  }
   return {
     submit<T>(operation: () => Operation<T>): Promise<T> {
       return new Promise<T>((resolve, reject) => {
@@ -147,29 +205,33 @@ function sqliteDriver(db: Database.Database): Driver {
           },
           settle(failure) {
             if (failure === undefined && result) resolve(result.value)
-            else reject(passing(failure))
+            else reject(explained(failure))
           },
         })
         if (waiting.length === 1) setImmediate(flush)
       })
     },
 
-    read: async (operation) => step(operation()),
+    read: async (operation) => reading(operation),
 
     async readAtOnce(operation) {
       db.exec('BEGIN')
       try {
-        return step(operation())
+        return reading(operation)
       } finally {
         db.exec('ROLLBACK')
       }
     },
 
+    async assertSound() {
+      if (damage !== undefined) throw damage
+    },
+
     async check() {
-      const damage = db.prepare<[], string>('PRAGMA quick_check(10)').pluck().all()
+      const lines = db.prepare<[], string>('PRAGMA quick_check(10)').pluck().all()
       const dangling = db.prepare<[], string>('SELECT DISTINCT "table" FROM pragma_foreign_key_check').pluck().all()
       return [
-        ...damage.filter((line) => line !== 'ok').map((line) => `The database file is damaged: ${line}`),
+        ...lines.filter((line) => line !== 'ok').map((line) => `The database file is damaged: ${line}`),
         ...dangling.map((table) => `Rows of the table ${table} belong to rows that do not exist.`),
       ]
     },
@@ -178,7 +240,11 @@ function sqliteDriver(db: Database.Database): Driver {
       if (closed) return
       while (waiting.length > 0) flush()
       closed = true
-      db.pragma('optimize')
+      try {
+        db.pragma('optimize')
+      } catch {
+        // It only makes later queries faster, and a full or damaged disk is no reason not to end well.
+      }
       db.close()
     },
   }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import {
+  access,
   type FileHandle,
   lstat,
   mkdir,
@@ -20,17 +21,15 @@ import { joinFiles } from './disk/concat.ts'
 import { explainDisk } from './disk/explain.ts'
 import { directorySyncs, type DirectorySync, fail, failure, fileMode, syncDirectory } from './disk/files.ts'
 import { growingFile } from './disk/growing.ts'
-import { spaceOn } from './disk/space.ts'
+import { reservedBytes, spaceOn } from './disk/space.ts'
 import { diskWriter } from './disk/writer.ts'
 
 const fanOut = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
 const directoryMode = 0o700
 /** Bytes that are read at a time for a stream. */
 const readBytes = 256 * 1024
-/** Bytes that must be free for the store to count as working. */
-const leastFreeBytes = 64 * 1024 * 1024
 
-const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
+const { R_OK, W_OK, X_OK, O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
 
 export interface DiskStoreOptions {
   /** Made when it is missing. Nobody else may write below it. */
@@ -155,8 +154,12 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
     },
     async check() {
       await probe(join(temporary, `probe.${randomUUID()}`)).catch(fail('The store cannot be written.'))
+      await Promise.all(fanOut.map((folder) => checkOwn(join(directory, folder)))).catch(
+        fail('A folder of the store cannot be used.'),
+      )
       const { bavail, bsize } = await statfs(temporary).catch(fail('The free space is not known.'))
-      if (bavail * bsize < leastFreeBytes) throw storageUnavailable('The disk of the store is nearly full.')
+      if (bavail * bsize < reservedBytes)
+        throw storageUnavailable('The disk of the store is nearly full: uploads are refused, deletions are not.')
     },
   }
 }
@@ -196,7 +199,7 @@ async function prepare(directory: string, temporary: string): Promise<void> {
     present.has(name) ? checkDirectory(join(directory, name)) : mkdir(join(directory, name), directoryMode)
   await Promise.all(['tmp', 'open', ...fanOut].map(makeOrCheck))
   await syncDirectory(await realpath(directory))
-  if (made !== undefined) await syncDirectory(dirname(directory))
+  if (made !== undefined) await syncDirectory(await realpath(dirname(directory)))
   for (const name of await readdir(temporary)) await rm(join(temporary, name), { recursive: true, force: true })
 }
 
@@ -210,6 +213,12 @@ async function probe(path: string): Promise<void> {
     await handle.close()
     await unlink(path)
   }
+}
+
+/** A directory that this process may change: one that was restored from a backup may have another owner. */
+async function checkOwn(path: string): Promise<void> {
+  await checkDirectory(path)
+  await access(path, R_OK | W_OK | X_OK)
 }
 
 async function checkDirectory(path: string): Promise<void> {

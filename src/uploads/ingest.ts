@@ -4,6 +4,7 @@ import { declaredDigests, digestsOf, type ExpectedDigest } from './digests.ts'
 import type { ObjectStore } from './object-store.ts'
 import { type HookOptions, merge, mergePatches, type Pipeline } from './pipeline.ts'
 import { checkFound, type Policy, sizeLimit } from './policy.ts'
+import type { Pace } from './pace.ts'
 import { type End, intake } from './receive.ts'
 import type { Patch, Upload } from './upload.ts'
 
@@ -13,6 +14,8 @@ export interface Body {
   readonly stream: Readable
   /** Nobody else keeps the chunks of the stream. @default only when it is a request */
   readonly ownChunks?: boolean
+  /** When all of it must have come. Milliseconds since 1970. @default never */
+  readonly endsAt?: number
   /** Bytes that the client has announced for this body; `null`: unknown. */
   readonly length: number | null
   /** What the client says of the bytes beside what it has declared. @default nothing */
@@ -51,6 +54,8 @@ export interface IngestDependencies {
   readonly policy: Policy
   /** Milliseconds without a byte after which a body is given up. */
   readonly bodyIdleMs: number
+  /** The slowest that a body may come; slower, it is given up. @default any pace is good enough */
+  readonly lowestPace?: Pace | undefined
 }
 
 /**
@@ -118,8 +123,10 @@ export async function skip(deps: IngestDependencies, body: Body, category: strin
   if (end !== 'whole') throw endError(body, end, null, limit)
 }
 
-export const intakeOptions = (deps: IngestDependencies, { ownChunks }: Body) => ({
+export const intakeOptions = (deps: IngestDependencies, { ownChunks, endsAt }: Body) => ({
   idleTimeoutMs: deps.bodyIdleMs,
+  lowestPace: deps.lowestPace,
+  endsAt,
   ...(ownChunks === undefined ? {} : { ownChunks }),
 })
 
@@ -134,7 +141,9 @@ const tooMuch = (declaredSize: number | null, limit: number): UploadError =>
 function endError(body: Body, end: Exclude<End, 'whole'>, declaredSize: number | null, limit: number): Error {
   if (body.stream.errored instanceof UploadError) return body.stream.errored
   if (end === 'cut') return new ClientGone('The client closed the connection before the end of the body.')
-  if (end === 'silent') return new UploadError('request_timeout', 'Nothing of the body has come for too long.')
+  if (end === 'silent')
+    return new UploadError('request_timeout', 'Nothing of the body has come for too long, or too little.')
+  if (end === 'late') return new UploadError('upload_expired', 'The upload URL has expired while the body came.')
   if (end === 'overflow') return tooMuch(declaredSize, limit)
   return new UploadError('upload_state_conflict', 'The upload was ended by another request.')
 }

@@ -1,5 +1,6 @@
 import { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
+import { type Pace, watchPace } from './pace.ts'
 
 /** Bytes of one gather while few bodies are open; smaller ones cost more calls than the bytes are worth. */
 const largestGather = 1024 * 1024
@@ -10,13 +11,16 @@ const allGathers = 32 * 1024 * 1024
 /** Chunks below this are copied together: a body that comes in crumbs would otherwise cost hundreds of times its bytes. */
 const crumbBytes = 1024
 const crumbBlockBytes = 16 * 1024
+/** Milliseconds that a timer can count at most. */
+const maxTimerMs = 2 ** 31 - 1
 /** Each body has one gather that fills and one that is being written. */
 const gathersOfBody = 2
 
 /**
- * How a body ended: all of it came · the connection broke · we stopped it · nothing came for too long · it had more than `limit`.
+ * How a body ended: all of it came · the connection broke · we stopped it · nothing or too little came for too long · it was still coming
+ * at `endsAt` · it had more than `limit`.
  */
-export type End = 'whole' | 'cut' | 'stopped' | 'silent' | 'overflow'
+export type End = 'whole' | 'cut' | 'stopped' | 'silent' | 'late' | 'overflow'
 
 export interface Received {
   /** Bytes that the sink has taken. */
@@ -61,6 +65,10 @@ export interface IntakeOptions {
   readonly limit: number
   /** Milliseconds without a byte, while we are reading, after which the body counts as silent. */
   readonly idleTimeoutMs: number
+  /** What a body must keep while we are reading; slower, it counts as silent. @default any pace is good enough */
+  readonly lowestPace?: Pace | undefined
+  /** When the body must have come. Milliseconds since 1970. @default never */
+  readonly endsAt?: number | undefined
   readonly signal?: AbortSignal
   /** Nobody else keeps the chunks: their memory can be given back. @default only when the body is a request */
   readonly ownChunks?: boolean
@@ -144,16 +152,27 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
       if (!paused && received === before) settle('silent')
     })
   }, options.idleTimeoutMs)
+  const pace = watchPace(
+    options.lowestPace,
+    () => paused,
+    () => settle('silent'),
+  )
+  const ending =
+    options.endsAt === undefined
+      ? undefined
+      : setTimeout(() => settle('late'), Math.min(maxTimerMs, Math.max(0, options.endsAt - Date.now())))
 
   function onData(chunk: Buffer): void {
     const room = limit - received
     const taken = chunk.length > room ? chunk.subarray(0, room) : chunk
     received += taken.length
+    pace.came(taken.length)
     gather.add(taken)
     if (chunk.length > room) return settle('overflow')
     idle.refresh()
     if (gather.bytes >= Math.max(headBytes, memory.gatherBytes())) {
       paused = true
+      pace.held()
       body.pause()
     }
     wake()
@@ -186,6 +205,8 @@ export function intake(body: Readable, options: IntakeOptions): Intake {
     if (end !== undefined) return
     end = how
     clearTimeout(idle)
+    pace.stop()
+    clearTimeout(ending)
     memory.close()
     signal?.removeEventListener('abort', onStop)
     body.off('data', onData).off('end', onEnd).off('close', onCut)

@@ -9,6 +9,12 @@ import type { Finish, Upload } from './upload.ts'
 /** The path of upload URLs, where the gateway takes the bytes itself. */
 export const uploadUrlPath = '/presigned/upload'
 
+/**
+ * Milliseconds that a body may go on to come after the end of its URL, when it began in time: a large file over an honest slow line takes
+ * longer than most URLs are good for. Meanwhile it keeps the lowest pace like every body.
+ */
+const lastBodyMs = 4 * 3_600_000
+
 export interface PutRequest {
   readonly id: string
   /** As the URL has them. */
@@ -75,7 +81,9 @@ export function uploadUrls({ records, store, tokens, ttlMs }: UploadUrlDependenc
      *
      * @throws {UploadError} `not_found`, `signature_invalid`, `upload_expired`, `upload_state_conflict`, `unsupported_media_type`
      */
-    async verify(request: PutRequest): Promise<{ readonly upload: Upload; readonly finish: Finish }> {
+    async verify(
+      request: PutRequest,
+    ): Promise<{ readonly upload: Upload; readonly finish: Finish; readonly endsAt: number }> {
       const upload = isUuid(request.id) ? await records.get(request.id) : undefined
       const expires = /^\d{1,12}$/.test(request.expires) ? Number(request.expires) : 0
       // What stands in the header is signed, as it is where the store takes the bytes.
@@ -100,7 +108,7 @@ export function uploadUrls({ records, store, tokens, ttlMs }: UploadUrlDependenc
       for (const [name, value] of Object.entries(arrival ? integrityHeader(upload) : {}))
         if (request.header(name).trim() !== value)
           throw new UploadError('signature_invalid', `The ${name} is another than was declared at the creation.`)
-      return { upload, finish: arrival ? 'arrival' : 'confirm' }
+      return { upload, finish: arrival ? 'arrival' : 'confirm', endsAt: expires * 1_000 + lastBodyMs }
     },
   }
 }

@@ -25,6 +25,7 @@ import { diskStore } from '../../src/stores/disk.ts'
 import type { ObjectStore } from '../../src/uploads/object-store.ts'
 import { objectStoreContract } from '../contracts/object-store.ts'
 import { onDeno, scriptArguments } from '../support/runtime.ts'
+import { canMount } from '../support/mounts.ts'
 
 const mib = 1024 * 1024
 const isRoot = process.getuid?.() === 0
@@ -371,14 +372,3 @@ describe('disk', () => {
 const modeOf = async (path: string): Promise<number> => (await stat(path)).mode & 0o777
 
 const openDescriptors = async (): Promise<number> => (await readdir('/proc/self/fd')).length
-
-function canMount(): boolean {
-  if (!isRoot || process.platform !== 'linux') return false
-  try {
-    // As root without the capability, such as in most containers, this fails.
-    execFileSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable, Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { S3Operation, S3Request } from './s3-operations.ts'
 
@@ -15,6 +16,15 @@ export interface Seen extends S3Request {
   status?: number
 }
 
+/** An answer as no S3 server would give it. */
+export interface Reply {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  /** One that is shorter than `bytes` is repeated. */
+  readonly body: string
+  readonly bytes?: number
+}
+
 export type Act =
   /** The connection breaks. */
   | 'cut'
@@ -22,6 +32,7 @@ export type Act =
   | 'stall'
   /** What the server might have answered. */
   | { readonly status: number; readonly code: string }
+  | Reply
   | { readonly delayMs: number }
 
 export interface FaultOptions {
@@ -138,7 +149,7 @@ async function befall(armed: Armed, seen: Seen, req: IncomingMessage, res: Serve
 }
 
 async function answer(
-  { status, code }: { readonly status: number; readonly code: string },
+  act: { readonly status: number; readonly code: string } | Reply,
   seen: Seen,
   req: IncomingMessage,
   res: ServerResponse,
@@ -147,9 +158,21 @@ async function answer(
   if (req.headers.expect === undefined && !req.readableEnded)
     await new Promise((resolve) => req.resume().once('close', resolve))
   if (res.destroyed) return
+  const { status } = act
   seen.status = status
+  if ('body' in act) {
+    res.writeHead(status, act.headers)
+    await pipeline(repeated(act.body, act.bytes ?? act.body.length), res).catch(() => {})
+    return
+  }
+  const { code } = act
   res.writeHead(status, { 'content-type': 'application/xml' })
   res.end(`<?xml version="1.0"?><Error><Code>${code}</Code><Message>On purpose.</Message></Error>`)
+}
+
+function* repeated(text: string, bytes: number): Generator<Buffer> {
+  const piece = Buffer.from(text)
+  for (let left = bytes; left > 0; left -= piece.length) yield piece.subarray(0, left)
 }
 
 /** Pipes so many bytes, and waits with the rest until what it returns is called. A source that ends before then is piped whole. */

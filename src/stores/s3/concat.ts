@@ -1,13 +1,14 @@
 import type { Readable } from 'node:stream'
-import { PutObjectCommand, type S3Client, UploadPartCommand, UploadPartCopyCommand } from '@aws-sdk/client-s3'
+import { type S3Client, UploadPartCopyCommand } from '@aws-sdk/client-s3'
 import { UploadError } from '../../errors.ts'
 import type { ByteRange, StoredObject } from '../../uploads/object-store.ts'
 import { eachAtOnce } from './at-once.ts'
-import { sendBody } from './bodies.ts'
+import { namedPart } from './acknowledged.ts'
+import { type PartTarget, sendObject, sendPart } from './bodies.ts'
 import { type ConcatLimits, isCopy, planConcat, type PlannedPart } from './concat-plan.ts'
 import { copiesInFlight } from './direct.ts'
 import type { Lease, PartMemory } from './memory.ts'
-import { beginMultipart, completeMultipart, objectType, type SentPart, type Target } from './multipart.ts'
+import { beginMultipart, completeMultipart, type SentPart, type Target } from './multipart.ts'
 import { innerMs, request } from './requests.ts'
 
 const message = 'The objects could not be put together.'
@@ -49,9 +50,7 @@ export async function s3Concat(options: ConcatOptions): Promise<void> {
   const size = plan.reduce((sum, part) => sum + part.size, 0)
   await completeMultipart(client, target, UploadId, { parts, size }, { message, signal })
 
-  type PartHeaders = Target & { readonly UploadId: string; readonly PartNumber: number }
-
-  async function copy(part: PlannedPart, headers: PartHeaders, abort: AbortSignal): Promise<string | undefined> {
+  async function copy(part: PlannedPart, headers: PartTarget, abort: AbortSignal): Promise<string> {
     const [{ source, start, end } = { source: 0, start: 0, end: 0 }] = part.stretches
     const command = new UploadPartCopyCommand({
       ...headers,
@@ -60,26 +59,15 @@ export async function s3Concat(options: ConcatOptions): Promise<void> {
     })
     const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
     const { CopyPartResult } = await request(message, send, { signal: abort, deadlineMs: innerMs(part.size) })
-    return CopyPartResult?.ETag
+    return namedPart(CopyPartResult, message)
   }
 
-  async function upload(lease: Lease, headers: PartHeaders, abort: AbortSignal): Promise<string | undefined> {
-    const { ETag } = await sendBody(
-      () => lease.slabs(),
-      (Body, abortSignal) =>
-        client.send(new UploadPartCommand({ ...headers, ContentLength: lease.bytes, Body }), { abortSignal }),
-      { message, signal: abort },
-    )
-    return ETag
+  function upload(lease: Lease, at: PartTarget, abort: AbortSignal): Promise<string> {
+    return sendPart(client, at, () => lease.slabs(), lease.bytes, { message, signal: abort })
   }
 
-  async function put(lease: Lease): Promise<void> {
-    const headers = { ...target, ContentLength: lease.bytes, ContentType: objectType }
-    await sendBody(
-      () => lease.slabs(),
-      (Body, abortSignal) => client.send(new PutObjectCommand({ ...headers, Body }), { abortSignal }),
-      { message, signal },
-    )
+  function put(lease: Lease): Promise<void> {
+    return sendObject(client, target, () => lease.slabs(), lease.bytes, { message, signal })
   }
 
   /** Has the bytes in memory while something is done with them. */

@@ -9,6 +9,7 @@ import {
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { UploadError } from '../../errors.ts'
 import type { ArrivedObject, DirectAccess, PutTerms } from '../../uploads/object-store.ts'
+import { expectObject, namedPart, sameETag } from './acknowledged.ts'
 import { eachAtOnce } from './at-once.ts'
 import { beginMultipart, completeMultipart, objectType, type SentPart, type Target } from './multipart.ts'
 import { ignoring, innerMs, request } from './requests.ts'
@@ -108,7 +109,11 @@ export function directAccess(options: DirectOptions): DirectAccess {
       ContentType: objectType,
     })
     const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
-    await request('The object could not be copied.', send, { signal, deadlineMs: innerMs(from.size) })
+    const message = 'The object could not be copied.'
+    const { CopyObjectResult } = await request(message, send, { signal, deadlineMs: innerMs(from.size) })
+    // Of an object that was joined of parts the copy has another ETag.
+    if (sameETag(CopyObjectResult?.ETag, from.version)) return
+    await expectObject(client, at(key), { size: from.size, ETag: CopyObjectResult?.ETag }, { message, signal })
   }
 
   const sourceOf = ({ key, version }: ArrivedObject) => ({
@@ -138,7 +143,7 @@ export function directAccess(options: DirectOptions): DirectAccess {
       })
       const send = (abortSignal: AbortSignal) => client.send(command, { abortSignal })
       const { CopyPartResult } = await request(message, send, { signal: abort, deadlineMs: innerMs(size) })
-      parts.push({ PartNumber: i + 1, ETag: CopyPartResult?.ETag })
+      parts.push({ PartNumber: i + 1, ETag: namedPart(CopyPartResult, message) })
     })
     await completeMultipart(client, target, UploadId, { parts, size: from.size }, { message, signal })
   }

@@ -10,6 +10,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { UploadError } from '../../errors.ts'
+import { expectObject, joinedETag, namedPart, sameETag, type WriteAnswer } from './acknowledged.ts'
 import { answered, ignoring, innerMs, request } from './requests.ts'
 
 /** The type that every object has in the bucket: what it really is stands in the records. */
@@ -79,19 +80,23 @@ export async function completeMultipart(
   const parts = joined.parts.toSorted((a, b) => a.PartNumber - b.PartNumber)
   let tries = 0
   async function complete(Parts: SentPart[]): Promise<void> {
+    let answer: WriteAnswer | undefined
     const command = new CompleteMultipartUploadCommand({ ...target, UploadId, MultipartUpload: { Parts } })
     async function send(abortSignal: AbortSignal): Promise<void> {
       tries++
       try {
-        await client.send(command, { abortSignal })
+        answer = await client.send(command, { abortSignal })
       } catch (error) {
         // Nobody else can have made it: when the first answer was lost, the object is there.
         if ((tries === 1 && !mayBeDone) || !answered(error, 'NoSuchUpload')) throw error
         const found = await client.send(new HeadObjectCommand(target), { abortSignal })
         if (found.ContentLength !== size) throw error
+        answer = { ETag: joinedETag(Parts) }
       }
     }
     await request(message, send, { signal, deadlineMs: innerMs(size) })
+    if (!sameETag(answer?.ETag, joinedETag(Parts)))
+      await expectObject(client, target, { size, ETag: answer?.ETag }, { message, signal })
   }
   try {
     await complete(parts)
@@ -134,10 +139,9 @@ export async function emptyPart(
   upload: Target & { readonly UploadId: string },
   PartNumber: number,
   { message, signal }: MultipartOptions,
-): Promise<string | undefined> {
+): Promise<string> {
   const command = new UploadPartCommand({ ...upload, PartNumber, ContentLength: 0, Body: '' })
-  const { ETag } = await request(message, (abortSignal) => client.send(command, { abortSignal }), { signal })
-  return ETag
+  return namedPart(await request(message, (abortSignal) => client.send(command, { abortSignal }), { signal }), message)
 }
 
 /**

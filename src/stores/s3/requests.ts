@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { S3Client, S3ServiceException } from '@aws-sdk/client-s3'
+import { collectCapped } from './capped.ts'
 import { storageUnavailable, UploadError } from '../../errors.ts'
 
 /** Milliseconds in which a connection must stand. */
@@ -41,6 +42,7 @@ export function s3Client(address: S3Address): S3Client {
     maxAttempts: 1,
     // Otherwise it prints some warnings of its own; whoever asked us hears of every failure.
     logger: silent,
+    streamCollector: collectCapped,
     // The default sends chunked bodies with a trailer, which many servers refuse.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',

@@ -1,8 +1,8 @@
-import { PutObjectCommand, type S3Client, UploadPartCommand } from '@aws-sdk/client-s3'
-import { sendBody } from './bodies.ts'
+import type { S3Client } from '@aws-sdk/client-s3'
+import { sendObject, sendPart } from './bodies.ts'
 import type { GrowthRecord } from './growth.ts'
 import type { Lease } from './memory.ts'
-import { beginMultipart, completeMultipart, emptyPart, objectType, type Target } from './multipart.ts'
+import { beginMultipart, completeMultipart, emptyPart, type Target } from './multipart.ts'
 
 /** Bytes that are cut to be sent. The first of them may be on record, the others are in memory. */
 export interface Part {
@@ -50,15 +50,9 @@ export function partSender({ client, target, note, record, signal, ...options }:
     if (lease) yield* lease.slabs()
   }
 
-  async function upload(part: Part): Promise<string | undefined> {
-    const UploadId = await begin()
-    const headers = { ...target, UploadId, PartNumber: part.number, ContentLength: part.size }
-    const { ETag } = await sendBody(
-      () => contentOf(part),
-      (Body, abortSignal) => client.send(new UploadPartCommand({ ...headers, Body }), { abortSignal }),
-      failing,
-    )
-    return ETag
+  async function upload(part: Part): Promise<string> {
+    const at = { ...target, UploadId: await begin(), PartNumber: part.number }
+    return sendPart(client, at, () => contentOf(part), part.size, failing)
   }
 
   return {
@@ -70,12 +64,7 @@ export function partSender({ client, target, note, record, signal, ...options }:
       await record.sent({ start: part.start, size: part.size, PartNumber: part.number, ETag })
     },
     async whole(part) {
-      const headers = { ...target, ContentLength: part.size, ContentType: objectType }
-      await sendBody(
-        () => contentOf(part),
-        (Body, abortSignal) => client.send(new PutObjectCommand({ ...headers, Body }), { abortSignal }),
-        failing,
-      ).finally(() => part.lease?.release())
+      await sendObject(client, target, () => contentOf(part), part.size, failing).finally(() => part.lease?.release())
     },
     async drop(first, last) {
       if (first > last || !multipart) return
