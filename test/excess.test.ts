@@ -1,4 +1,4 @@
-import { appendFile, stat } from 'node:fs/promises'
+import { appendFile, stat, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterEach, expect, it } from 'vitest'
 import { reconcile } from '../src/jobs/sweep.ts'
@@ -24,15 +24,18 @@ it('bytes that a writer has left that died are told of, cut off, and the upload 
 
   // It may be on its way.
   expect((await reconcile(deps, { dryRun: true })).findings).toEqual([])
-  expect((await reconcile({ ...deps, orphanGraceMs: -hourMs }, { dryRun: true })).findings).toEqual([
-    `Object ${key} has 18 bytes that do not count.`,
-  ])
+  await utimes(file, new Date(), new Date(Date.now() - 2 * hourMs))
+  expect((await reconcile(deps, { dryRun: true })).findings).toEqual([`Object ${key} has 18 bytes that do not count.`])
   expect((await stat(file)).size).toBe(23)
-  expect((await reconcile({ ...deps, orphanGraceMs: -hourMs }, { dryRun: false })).findings).toEqual([])
+  expect((await reconcile(deps, { dryRun: false })).findings).toEqual([])
+  expect((await stat(file)).size).toBe(5)
+
+  await appendFile(file, 'lost with the process')
+  await rig.crash()
   expect((await stat(file)).size).toBe(5)
 
   const rest = { offset: 5, length: null, body: bodyOf('world'), sum: null }
-  expect(await resumable.proceed(principal, id, rest)).toMatchObject({ state: 'ready', size: 10 })
+  expect(await rig.service.resumable.proceed(principal, id, rest)).toMatchObject({ state: 'ready', size: 10 })
   await rig.work()
   await rig.expectClean()
 })

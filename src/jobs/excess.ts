@@ -1,6 +1,9 @@
 import type { ObjectStore } from '../uploads/object-store.ts'
 import type { Records } from '../uploads/records.ts'
 
+/** Milliseconds for which a running request may stand still between writing bytes and counting them: no body may be silent for longer. */
+const stillMs = 3_600_000
+
 export interface ExcessDependencies {
   readonly records: Records
   readonly store: ObjectStore
@@ -19,7 +22,7 @@ export async function excessOf(
   const id = await records.growingUnder(key)
   const growth = id === undefined ? undefined : await records.growth(id)
   if (id === undefined || growth?.key !== key) return 0
-  const before = Date.now() - orphanGraceMs
+  const before = Date.now() - Math.max(orphanGraceMs, stillMs)
   const excess = (await store.excess?.(key, growth, { before, cut: false })) ?? 0
   if (excess === 0 || dryRun || !trim) return excess
   await trim(id, before)

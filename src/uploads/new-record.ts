@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { v7 } from 'uuid'
 import { Rejection } from '../errors.ts'
 import { guessType } from './names.ts'
@@ -5,7 +6,7 @@ import type { Pipeline } from './pipeline.ts'
 import { checkDraft, type Policy } from './policy.ts'
 import { demandProject, demandScope, type Principal } from './principal.ts'
 import type { Claim, NewRecord } from './records.ts'
-import type { NewUpload, Patch } from './upload.ts'
+import type { NewUpload, Patch, Resumable } from './upload.ts'
 
 /** An upload whose record is about to be written. */
 export interface Begun extends Omit<NewRecord, 'state' | 'stagedKey' | 'put' | 'expiresAt'> {
@@ -49,6 +50,16 @@ export async function newRecord(
     claim,
   }
 }
+
+/** The same for the same request of the same client. */
+export const creationDigest = (
+  { id, workspaceId }: Principal,
+  draft: NewUpload,
+  { metadata, concat }: Pick<Resumable, 'metadata' | 'concat'>,
+): Uint8Array =>
+  createHash('sha256')
+    .update(JSON.stringify([id, workspaceId, draft, metadata, concat]))
+    .digest()
 
 /** The moment that a version 7 UUID begins with: lists are in its order, so no other may be shown. */
 const timeOf = (id: string): number => Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16)

@@ -1,18 +1,18 @@
 import { notFound, Rejection, UploadError } from '../errors.ts'
-import { createHash } from 'node:crypto'
 import { aloneWith, locked } from './alone.ts'
 import { append, type AppendDependencies, complete, holdFrom, type Target } from './append.ts'
 import type { ExpectedDigest } from './digests.ts'
 import { finalUploads } from './final.ts'
 import { type Body, ClientGone } from './ingest.ts'
 import type { Locker } from './locker.ts'
-import { newRecord } from './new-record.ts'
+import { creationDigest, newRecord } from './new-record.ts'
 import { objectKey } from './object-key.ts'
 import { onlookers as makeOnlookers } from './onlooker.ts'
 import { checkDraft } from './policy.ts'
 import { owned, type Principal } from './principal.ts'
 import type { Claim } from './records.ts'
 import { newSession, type Session } from './session.ts'
+import { cutTail, cutTails } from './tails.ts'
 import type { NewUpload, Resumable, Upload } from './upload.ts'
 import type { VerdictWaits } from './verdicts.ts'
 
@@ -85,7 +85,7 @@ export function resumables(given: ResumableDependencies) {
       resumable: { ...resumable, parts: null, answered: false, counted },
       // Parts of one file are equal by intent.
       creation:
-        counted && length !== null && !sent && !resumable.partial ? digestOf(principal, draft, resumable) : null,
+        counted && length !== null && !sent && !resumable.partial ? creationDigest(principal, draft, resumable) : null,
       holdsUntil: record.reserve > 0 ? record.createdAt + given.holdMs : null,
       expiresAt: record.createdAt + expiryMs,
     })
@@ -142,15 +142,11 @@ export function resumables(given: ResumableDependencies) {
     const length = sent.length === null ? now.declaredSize : await learnLength(now, sent.length)
     // It moves on while bytes come, and what comes has room.
     if (!(await records.isHeld(id)) || sent.length !== null || (now.expiresAt ?? 0) < Date.now() + expiryMs / 2)
-      await reserveAgain(id)
+      await records.hold(id, holdFrom(given))
     const target = targetOf({ ...now, declaredSize: length }, growth)
     // Nothing was missing but that its length was told.
     if (length === now.received && sent.body.length === 0) return complete(deps, target)
     return append(deps, target, { ...sent, signal, session })
-  }
-
-  async function reserveAgain(id: string): Promise<void> {
-    await records.hold(id, holdFrom(given))
   }
 
   async function learnLength(upload: Upload, length: number): Promise<number> {
@@ -267,17 +263,12 @@ export function resumables(given: ResumableDependencies) {
     /** Cuts off what the object of an upload has beyond what counts, and had before that time; a running request does so by itself. */
     async trim(id: string, before: number): Promise<void> {
       const upload = await records.get(id)
-      if (!upload || sessions.has(id)) return
-      await alone(id, async () => {
-        const growth = await records.growth(id)
-        if (growth) await store.excess?.(growth.key, growth, { before, cut: true })
-        return upload
-      })
+      if (upload && !sessions.has(id)) await alone(id, async () => (await cutTail(given, id, before), upload))
     },
 
     /** At the start: what was asked of the store before may come after all, and nothing else may come under those keys then. */
     async recover(): Promise<void> {
-      if (store.settledMs === undefined) return
+      if (store.settledMs === undefined) return cutTails(given)
       for (const { id, key } of await records.unnoted()) await records.renewKey(id, key, objectKey(id))
     },
   }
@@ -313,16 +304,6 @@ const isRefusal = (error: unknown): error is Rejection => error instanceof Rejec
 /** The client has gone, or a newer request goes on where this one was. */
 const isInterruption = (error: unknown): boolean =>
   error instanceof ClientGone || (error instanceof UploadError && error.code === 'upload_locked')
-
-/** The same for the same request of the same client. */
-const digestOf = (
-  { id, workspaceId }: Principal,
-  draft: NewUpload,
-  { metadata, concat }: Pick<Resumable, 'metadata' | 'concat'>,
-): Uint8Array =>
-  createHash('sha256')
-    .update(JSON.stringify([id, workspaceId, draft, metadata, concat]))
-    .digest()
 
 /** Says where the upload is, unless that would be to say that all bytes are there before there is a verdict on them. */
 function wrongOffset(now?: Upload): UploadError {
