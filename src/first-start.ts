@@ -57,12 +57,18 @@ export async function prepareStore(store: ObjectStore, required: boolean): Promi
   } catch (error) {
     // From a full disk files can be deleted.
     const isFull = store.path !== undefined && error instanceof UploadError && error.retryAfter !== undefined
-    const why = whyNot(store, error)
+    const why = await whyAway(store, error)
     if (isFull || !required) return why
     throw new ConfigError(`${why} To start without the store: storage.required (FAIRLEAD_STORAGE_REQUIRED) = false.`, {
       cause: error,
     })
   }
+}
+
+/** A look at what answers tells more than the failure of a probe, where the store has one. */
+async function whyAway(store: ObjectStore, error: unknown): Promise<string> {
+  const failed = (await store.diagnosis?.reach?.())?.find(({ ok }) => !ok)
+  return failed ? oneLine(`${failed.detail} ${failed.remedy}`, longestReason) : whyNot(store, error)
 }
 
 function whyNot(store: ObjectStore, error: unknown): string {

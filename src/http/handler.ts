@@ -46,6 +46,9 @@ export interface HttpHandler {
   stop(graceMs: number, closed?: Promise<void>): Promise<void>
 }
 
+/** Parts of the gateway that wait for the end of one answer. */
+const maxListeners = 20
+
 /** What all dialects share: takes requests from whatever listens. */
 export function httpHandler(options: HttpHandlerOptions): HttpHandler {
   const { log, measure } = options
@@ -80,14 +83,18 @@ export function httpHandler(options: HttpHandlerOptions): HttpHandler {
     routes: router.stack.map(({ methods, path }) => ({ methods, path: String(path) })),
     answer(req, res) {
       open.add(res)
-      res.once('close', () => open.delete(res))
+      res.setMaxListeners(maxListeners)
       const answered = queue.add(req, res, (...request) => {
         unread.watch(res)
         lingering.awaitRemainder(req, res)
         return handle(...request)
       })
       running.add(answered)
-      void answered.finally(() => running.delete(answered))
+      // Not by its `close`: a response whose turn never comes has none.
+      void answered.finally(() => {
+        running.delete(answered)
+        open.delete(res)
+      })
     },
     endConnection: (socket, act) => queue.end(socket, act),
     isAnswering: (socket) => [...open].some((res) => res.req.socket === socket && res.headersSent),

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Client, clientOf } from '../support/client.ts'
+import { type Client, clientOf, eventually } from '../support/client.ts'
 import type { TestGateway } from '../support/gateway.ts'
 import { largeFiles } from '../support/handmade/large.ts'
 import { disk } from '../support/places.ts'
@@ -47,7 +47,7 @@ describe('rules about types that the first bytes leave open', () => {
       errorCode: 'FILE_TYPE_NOT_ALLOWED',
     })
     expect((await workspaceOf(call).usage()).storage).toEqual(before.storage)
-    expect((await disk.stored(gateway)).length).toBe(stored)
+    await eventually(async () => expect((await disk.stored(gateway)).length).toBe(stored))
   })
 
   it('of a category take a book for one by its name, until it is seen', async () => {
