@@ -64,7 +64,7 @@ describe('inside of another program', () => {
   it('leaves nothing open when it cannot start, and may be started again', async () => {
     await mkdir(join(dataDir, 'objects', 'tmp'), { recursive: true })
     await writeFile(join(dataDir, 'objects', 'open'), 'no folder')
-    await expect(createFairlead({ dataDir, server: { logLevel: 'silent' } })).rejects.toThrow()
+    await expect(createFairlead({ dataDir, server: { logLevel: 'silent' } })).rejects.toThrow(/open/)
     await rm(join(dataDir, 'objects'), { recursive: true })
     const { call } = await mounted()
     expect((await call('GET', '/readyz')).status).toBe(200)

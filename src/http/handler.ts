@@ -84,13 +84,14 @@ export function httpHandler(options: HttpHandlerOptions): HttpHandler {
     answer(req, res) {
       open.add(res)
       res.setMaxListeners(maxListeners)
+      res.once('close', () => open.delete(res))
       const answered = queue.add(req, res, (...request) => {
         unread.watch(res)
         lingering.awaitRemainder(req, res)
         return handle(...request)
       })
       running.add(answered)
-      // Not by its `close`: a response whose turn never comes has none.
+      // A response whose turn never comes has no `close`.
       void answered.finally(() => {
         running.delete(answered)
         open.delete(res)

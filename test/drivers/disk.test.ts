@@ -28,7 +28,6 @@ import { onDeno, scriptArguments } from '../support/runtime.ts'
 import { canMount } from '../support/mounts.ts'
 
 const mib = 1024 * 1024
-const isRoot = process.getuid?.() === 0
 
 objectStoreContract('disk', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'fairlead-disk-'))
