@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { constants } from 'node:fs'
+import { constants, type Stats } from 'node:fs'
 import {
   access,
   type FileHandle,
@@ -153,8 +153,8 @@ export function diskStore(options: DiskStoreOptions): ObjectStore {
       await prepare(directory, temporary).catch(fail('The directory of the store could not be prepared.'))
     },
     async check() {
-      await probe(join(temporary, `probe.${randomUUID()}`)).catch(fail('The store cannot be written.'))
-      await Promise.all(fanOut.map((folder) => checkOwn(join(directory, folder)))).catch(
+      const user = await probe(join(temporary, `probe.${randomUUID()}`)).catch(fail('The store cannot be written.'))
+      await Promise.all(fanOut.map((folder) => checkUsable(join(directory, folder), user))).catch(
         fail('A folder of the store cannot be used.'),
       )
       const { bavail, bsize } = await statfs(temporary).catch(fail('The free space is not known.'))
@@ -195,7 +195,7 @@ async function removeFile(path: string, sync: DirectorySync): Promise<void> {
 async function prepare(directory: string, temporary: string): Promise<void> {
   const made = await mkdir(directory, { recursive: true, mode: directoryMode })
   const present = new Set(await readdir(directory))
-  const makeOrCheck = (name: string): Promise<void> =>
+  const makeOrCheck = (name: string): Promise<unknown> =>
     present.has(name) ? checkDirectory(join(directory, name)) : mkdir(join(directory, name), directoryMode)
   await Promise.all(['tmp', 'open', ...fanOut].map(makeOrCheck))
   await syncDirectory(await realpath(directory))
@@ -203,12 +203,13 @@ async function prepare(directory: string, temporary: string): Promise<void> {
   for (const name of await readdir(temporary)) await rm(join(temporary, name), { recursive: true, force: true })
 }
 
-/** Writes to the disk itself, which a look at the permissions would not. */
-async function probe(path: string): Promise<void> {
+/** Writes to the disk itself, which a look at the permissions would not. Returns the number of the user that owns what is written. */
+async function probe(path: string): Promise<number> {
   const handle = await open(path, O_CREAT | O_EXCL | O_WRONLY, fileMode)
   try {
     await handle.write('probe')
     await handle.datasync()
+    return (await handle.stat()).uid
   } finally {
     await handle.close()
     await unlink(path)
@@ -216,11 +217,15 @@ async function probe(path: string): Promise<void> {
 }
 
 /** A directory that this process may change: one that was restored from a backup may have another owner. */
-async function checkOwn(path: string): Promise<void> {
-  await checkDirectory(path)
-  await access(path, R_OK | W_OK | X_OK)
+async function checkUsable(path: string, user: number): Promise<void> {
+  const { uid, mode } = await checkDirectory(path)
+  const isOwn = uid === user && (mode & directoryMode) === directoryMode
+  // Groups and lists of access may allow it all the same.
+  if (!isOwn) await access(path, R_OK | W_OK | X_OK)
 }
 
-async function checkDirectory(path: string): Promise<void> {
-  if (!(await lstat(path)).isDirectory()) throw new Error(`${path} is not a directory.`)
+async function checkDirectory(path: string): Promise<Stats> {
+  const found = await lstat(path)
+  if (!found.isDirectory()) throw new Error(`${path} is not a directory.`)
+  return found
 }

@@ -67,7 +67,9 @@ describe.skipIf(missingNginx)(`behind nginx${missingNginx === undefined ? '' : `
     certificate = await selfSigned()
     setDefaultCACertificates([...usual, certificate.pem])
     folder = await mkdtemp(join(tmpdir(), 'fairlead-behind-'))
-    site = await start({ env: { ...trusting, NODE_EXTRA_CA_CERTS: certificate.certFile } })
+    site = await start({
+      env: { ...trusting, NODE_EXTRA_CA_CERTS: certificate.certFile, FAIRLEAD_TUS_TIMES_PER_PART: '250' },
+    })
     other = await start({ env: trusting, more: 'tus: { relativeLocation: true }, server: { bodyIdleTimeout: 2 }' })
     const port = await freePort()
     const url = `https://localhost:${port}/gateway`

@@ -78,7 +78,9 @@ const text = async (stream: ChildProcess['stdout']): Promise<string> =>
 /** The container: starts it and waits until it listens. */
 async function serve(env: Readonly<Record<string, string>> = {}) {
   const begun = performance.now()
-  const child = start([...config.Entrypoint, ...config.Cmd], { FAIRLEAD_PORT: String(port), ...env })
+  // Without a quota a server that others can reach warns of that.
+  const variables = { FAIRLEAD_PORT: String(port), FAIRLEAD_WORKSPACE_QUOTA: '1GiB', ...env }
+  const child = start([...config.Entrypoint, ...config.Cmd], variables)
   let out = ''
   let log = ''
   child.stdout?.on('data', (chunk) => (out += String(chunk)))

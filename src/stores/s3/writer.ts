@@ -213,7 +213,9 @@ export function s3Writer(options: WriterOptions): GrowingWriter {
       lease?.release()
       lease = undefined
       // What does not count is nobody's. Of an object that does not grow all goes by `clear`.
-      if (keeping) await sender.drop(record.countedParts + 1, number - 1)
+      if (!keeping) return
+      // What the server does not take away now goes when records and store are compared.
+      await sender.drop(record.countedParts + 1, number - 1).catch(() => {})
     },
   }
 }
