@@ -206,7 +206,7 @@ describe.skipIf(missing)(`compose.yaml${missing === undefined ? '' : ` (${missin
     async () => {
       const gateway = { url: `http://127.0.0.1:${ports.FAIRLEAD_PUBLISH}`, key: await started('plain', 'fairlead') }
       await expectEverything(gateway)
-      expect(await compose('plain')('logs fairlead')).toContain('curl http://127.0.0.1:8080/v1/uploads')
+      expect(await compose('plain')('logs fairlead')).toContain(`curl ${gateway.url}/v1/uploads`)
       const same = await film(clientOf(gateway, gateway.key))
       const [inspected] = z
         .array(settings)
