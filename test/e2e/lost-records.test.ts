@@ -78,12 +78,37 @@ describe('a start without the records, or without the secret, of before', () => 
     await gateway.start({ FAIRLEAD_SECRET: 'a secret of the operator, kept elsewhere' })
   })
 
-  it('is refused when pages of the database were overwritten', async () => {
+  /** Writes over all pages of the file that begin behind so much of it. */
+  async function damage(part: number): Promise<void> {
     const { size } = await stat(database)
     await using file = await open(database, 'r+')
     const junk = Buffer.alloc(4_096, 0xa5)
-    for (let at = 4_096; at < size; at += junk.length) await file.write(junk, 0, junk.length, at)
+    const first = Math.max(1, Math.floor((size * part) / junk.length))
+    for (let at = first * junk.length; at < size; at += junk.length) await file.write(junk, 0, junk.length, at)
+  }
+
+  it('is refused when pages of the database were overwritten', async () => {
+    await damage(0)
     expectOneLine(await serve(gateway.folder), /fairlead\.db.*(damaged|malformed).*restore the database from a backup/)
+  })
+
+  it('is not what damage waits for: a running server answers 503 with the remedy, and ends well', async () => {
+    await gateway.start()
+    const headers = { 'x-api-key': gateway.key, 'x-file-name': 'a'.repeat(200) }
+    for (let i = 0; i < 400; i++)
+      await (await fetch(`${gateway.url}/v1/uploads`, { method: 'POST', headers, body: `hello ${i}` })).text()
+    await gateway.stop('SIGTERM')
+    await gateway.start()
+    await damage(0.6)
+    // What another process writes makes the server read its pages again.
+    expect((await gateway.run('keys', 'create', '--workspace', 'other', '--user', 'u', '--name', 'n')).code).toBe(0)
+    const answer = await fetch(`${gateway.url}/api/v1/uploads?limit=100`, { headers })
+    expect({ status: answer.status, text: await answer.text() }).toEqual({
+      status: 503,
+      text: expect.stringMatching(/damaged.*backup/),
+    })
+    expect((await fetch(`${gateway.url}/readyz`)).status).toBe(503)
+    expect(await gateway.stop('SIGTERM')).toBe(0)
   })
 
   it('goes well with a data directory that is a symbolic link', async () => {
