@@ -58,7 +58,14 @@ export async function startHttpServer(handler: HttpHandler, options: HttpServerO
       if (handler.isAnswering(socket)) socket.destroy()
       else answerClientError(error, socket, headers)
     })
+  const newest = new WeakMap<Socket, IncomingMessage>()
+  // A body cannot go on then. Node finds that out by itself, Deno does not.
+  server.on('connection', (socket: Socket) => socket.once('end', () => setImmediate(endUnfinished, socket)))
+  const endUnfinished = (socket: Socket): void => {
+    if (newest.get(socket)?.complete === false && !socket.writableEnded) socket.destroy()
+  }
   const answer: RequestListener = (req, res) => {
+    newest.set(req.socket, req)
     if (isForOneHost(req)) return handler.answer(req, res)
     const headers = { Vary: 'Origin', ...allowance(req.headers.origin ?? '') }
     refuse(new Error('The request names no host, or several.'), req.socket, headers)
