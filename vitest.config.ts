@@ -3,8 +3,9 @@ import { defineConfig } from 'vitest/config'
 /** What needs a real S3 server, a browser or a proxy, and what takes long for other reasons. `npm test` leaves it out. */
 const services = [
   'test/**/*s3*.test.ts',
-  'test/dialects/{downloads-redirect,tus-offer,types}.test.ts',
-  'test/e2e/{crash,curl,data-directory,doctor,files,first-start,lost-records,media-turns,nginx,page,rails,refusals,store-outage,tus-crash,tus-js-client,upload-command,uppy-snippet}.test.ts',
+  'test/{deploy,plugins/media-info-worker}.test.ts',
+  'test/dialects/{downloads-redirect,idempotency,leaning,metrics,rate-limit,tus-offer,types}.test.ts',
+  'test/e2e/{crash,curl,data-directory,doctor,files,first-start,lost-records,media-turns,nginx,page,quota,rails,refusals,store-outage,tus-crash,tus-js-client,upload-command,uppy-snippet}.test.ts',
   'test/runtimes/**/*.test.ts',
 ]
 
