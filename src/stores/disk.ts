@@ -197,7 +197,9 @@ async function prepare(directory: string, temporary: string): Promise<void> {
   const present = new Set(await readdir(directory))
   const makeOrCheck = (name: string): Promise<unknown> =>
     present.has(name) ? checkDirectory(join(directory, name)) : mkdir(join(directory, name), directoryMode)
-  await Promise.all(['tmp', 'open', ...fanOut].map(makeOrCheck))
+  // A start that is refused makes nothing any more.
+  const folders = await Promise.allSettled(['tmp', 'open', ...fanOut].map(makeOrCheck))
+  for (const folder of folders) if (folder.status === 'rejected') throw folder.reason
   await syncDirectory(await realpath(directory))
   if (made !== undefined) await syncDirectory(await realpath(dirname(directory)))
   for (const name of await readdir(temporary)) await rm(join(temporary, name), { recursive: true, force: true })
